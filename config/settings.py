@@ -199,7 +199,7 @@ class Settings:
         example='"2 GiB"',
     )
     session_hours: float = _setting(
-        "A login ends after this long without a request.",
+        "A login ends this long after it began.",
         kinds.Number(0.05, 720),
         12.0,
         unit="hours",
