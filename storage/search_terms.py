@@ -1,8 +1,8 @@
 """How a doctor's typing finds a patient in a database that holds no name: keyed tokens of normalised beginnings.
 
 A name is folded to plain Latin letters, so ``Иванова``, ``IVANOVA`` and ``Ivanova`` meet, cut into its parts, and each
-beginning of a part (two letters and more, or a whole shorter part) becomes HMAC-SHA-256 under the search key. Without that key the tokens say no
-more than which patients share one.
+beginning of a part (two letters and more, or a whole shorter part) becomes HMAC-SHA-256 under the search key. Without
+that key the tokens say no more than which patients share one.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ SHORTEST = 2
 LONGEST = 16
 TOKEN_CHARACTERS = 32
 
-# The letters as passports write them (ICAO 9303), and Ukrainian, Belarusian, Serbian and Kazakh ones after them.
-_CYRILLIC = dict(
-    zip(
-        "абвгдеёжзийклмнопрстуфхцчшщъыьэюя" + "іїєґў" + "ђјљњћџ" + "әғқңөұүһ",
-        ["a", "b", "v", "g", "d", "e", "e", "zh", "z", "i", "i", "k", "l", "m", "n", "o", "p", "r", "s", "t", "u", "f", "kh", "ts", "ch", "sh", "shch", "-", "y", "-", "e", "iu", "ia"]
-        + ["i", "i", "e", "g", "u"]
-        + ["dj", "i", "lj", "nj", "c", "dz"]
-        + ["a", "g", "k", "n", "o", "u", "u", "h"],
-        strict=True,
-    )
+# The letters as passports write them (ICAO 9303), then Ukrainian, Serbian and Kazakh ones.
+_LATIN_OF = """
+а a  б b  в v  г g  д d  е e  ё e  ж zh  з z  и i  й i  к k  л l  м m  н n  о o  п p  р r  с s  т t  у u  ф f
+х kh  ц ts  ч ch  ш sh  щ shch  ъ -  ы y  ь -  э e  ю iu  я ia
+і i  ї i  є e  ґ g  ў u
+ђ dj  ј i  љ lj  њ nj  ћ c  џ dz
+ә a  ғ g  қ k  ң n  ө o  ұ u  ү u  һ h
+""".split()
+_TRANSLATION = str.maketrans(
+    {letter: latin.strip("-") for letter, latin in zip(_LATIN_OF[::2], _LATIN_OF[1::2], strict=True)}
 )
-_TRANSLATION = str.maketrans({letter: latin.replace("-", "") for letter, latin in _CYRILLIC.items()})
 # Spellings of one sound that registrars mix: Yuriy, Iurii, Jurij; Khabarov, Habarov; Schukin, Shchukin.
 _SAME_SOUND = ((re.compile("[yj]"), "i"), (re.compile("kh"), "h"), (re.compile("shch"), "sch"))
 _APOSTROPHES = re.compile(r"['’ʹ`´]")  # a soft sign in transliteration: Il'in is Ильин

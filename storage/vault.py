@@ -1,4 +1,6 @@
-"""The vault: which pseudonym is whom. Its own database, its own keys; only ingest, delivery and a site's own pages get it.
+"""The vault: which pseudonym is whom, in a database of its own under keys of its own.
+
+Only ingest, delivery and a site's own pages are handed it.
 
 `Vault.remember` is called for every instance before it is kept, and is durable when it returns, so nothing is ever kept
 whose way back is not. Identity is per study, byte for byte as the hospital wrote it (PS3.3 C.7.1.1, C.7.2.1); original

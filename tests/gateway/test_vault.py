@@ -1,9 +1,8 @@
-"""The vault gives back what was put in, byte for byte, to whoever may ask, and says nothing to whoever reads its disk."""
+"""The vault gives back what was put in, byte for byte, and says nothing to whoever reads its disk."""
 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import threading
 from datetime import timedelta
@@ -256,7 +255,7 @@ def test_a_key_file_is_private_and_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="exists already"):
         Keys.create(path)
     assert Keys.load(path).pseudonym_key == first.pseudonym_key
-    assert os.listdir(path.parent) == ["vault.json"]
+    assert [p.name for p in path.parent.iterdir()] == ["vault.json"]
 
 
 def test_a_key_file_others_can_read_is_refused(tmp_path: Path) -> None:
