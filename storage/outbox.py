@@ -184,7 +184,7 @@ class Outbox:
         """State → number of rows."""
         with self.db.read() as session:
             rows = session.execute(select(OutboxItem.state, func.count()).group_by(OutboxItem.state))
-            found: dict[str, int] = dict(rows.tuples())
+            found: dict[str, int] = {row[0]: row[1] for row in rows}
         return {state: found.get(state, 0) for state in ("pending", "delivered", "refused")}
 
     @staticmethod

@@ -68,7 +68,7 @@ def counts(session: Session, visible: ColumnElement[bool]) -> dict[str, int]:
     rows = session.execute(
         select(Consultation.state, func.count()).where(visible).group_by(Consultation.state)
     )
-    found: dict[str, int] = dict(rows.tuples())
+    found: dict[str, int] = {row[0]: row[1] for row in rows}
     return {state.value: found.get(state.value, 0) for state in State}
 
 
@@ -79,7 +79,7 @@ def overdue(session: Session) -> dict[str, int]:
         .where(Consultation.state.in_(OPEN), Consultation.due_at < now())
         .group_by(Consultation.urgency)
     )
-    found: dict[str, int] = dict(rows.tuples())
+    found: dict[str, int] = {row[0]: row[1] for row in rows}
     return {urgency: found.get(urgency, 0) for urgency in URGENCIES}
 
 
