@@ -175,6 +175,11 @@ def path(raw: Any) -> Path:
     return Path(value).expanduser()
 
 
+def optional_path(raw: Any) -> Path | None:
+    """A path, or empty for none."""
+    return None if raw == "" else path(raw)
+
+
 def http_url(raw: Any) -> str:
     """An absolute http or https URL without query or fragment; kept without the trailing slash."""
     value = text(raw).rstrip("/")

@@ -37,10 +37,6 @@ def _setting(
     return dataclasses.field(repr=not secret, metadata={"about": about})
 
 
-def _optional_path(raw: Any) -> Path | None:
-    return None if raw == "" else kinds.path(raw)
-
-
 def _default_node(known: Known) -> str:
     # A container's host name changes when it is replaced; its spool must stay its own.
     if known["database_url"].startswith("sqlite"):
@@ -144,16 +140,16 @@ class Settings:
     )
     dicom_tls_cert: Path | None = _setting(
         "Certificate (PEM, with its chain) of the DICOM port; with it the port speaks TLS only (PS3.15 B.12).",
-        _optional_path,
+        kinds.optional_path,
         None,
         example='"tls/consilium.pem"',
     )
     dicom_tls_key: Path | None = _setting(
-        "Private key (PEM) of `dicom_tls_cert`.", _optional_path, None, example='"tls/consilium.key"'
+        "Private key (PEM) of `dicom_tls_cert`.", kinds.optional_path, None, example='"tls/consilium.key"'
     )
     dicom_tls_ca: Path | None = _setting(
         "Certificates (PEM) that sign the senders' certificates; with it a sender without one is refused.",
-        _optional_path,
+        kinds.optional_path,
         None,
         example='"tls/hospitals.pem"',
     )

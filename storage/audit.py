@@ -106,7 +106,7 @@ class Audit:
         action
             Object and verb, e.g. ``study.view``, ``consultation.sign``, ``login.failed``.
         actor
-            ``user:LOGIN``, ``ae:TITLE`` or ``system``.
+            ``user:LOGIN``, ``ae:TITLE``, ``cli:ACCOUNT`` (the command line) or ``system``.
         subject
             ``study:UID`` (pseudonym), ``consultation:ID``, ``user:LOGIN``…
         outcome

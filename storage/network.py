@@ -53,7 +53,7 @@ def _check_profile(name: str) -> str:
 class Network:
     """Sites, centres and routes. Every change is audited in its own transaction.
 
-    ``actor`` is as in the audit trail: ``user:LOGIN``, or ``system`` for the command line.
+    ``actor`` is as in the audit trail: ``user:LOGIN``, ``cli:ACCOUNT`` for the command line, ``system`` for ourselves.
     """
 
     def __init__(self, db: Database) -> None:

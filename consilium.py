@@ -1,0 +1,97 @@
+"""The command line, and the one place that imports every room.
+
+Each room brings its own commands (``commands`` of `storage.commands`, `gateway.commands`, `viewer.commands`).
+Modules are imported when a command runs, so that ``consilium --help`` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from config import __version__
+from config.errors import ConfigurationError, ConsiliumError, Invalid
+
+ROOMS = ("storage.commands", "gateway.commands", "viewer.commands")
+
+WRONG_INPUT = 2  # the caller has to change something: settings, arguments
+FAILED = 1
+INTERRUPTED = 130
+
+
+class CommandLine(click.Group):
+    """A group whose errors are one clear line each."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(args, *rest, **extra)
+        except click.ClickException as problem:
+            problem.show()
+            sys.exit(problem.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("consilium: interrupted", err=True)
+            sys.exit(INTERRUPTED)
+        except ConsiliumError as problem:
+            click.echo(f"consilium: {problem}", err=True)
+            sys.exit(WRONG_INPUT if isinstance(problem, ConfigurationError | Invalid) else FAILED)
+        except BrokenPipeError:
+            # The reader (head, less) has gone; say nothing into the closed pipe at exit either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(FAILED)
+        except Exception as problem:
+            from config.logs import safe_traceback
+
+            click.echo(safe_traceback(problem), err=True)
+            click.echo("consilium: this is a fault of the program; the lines above tell where", err=True)
+            sys.exit(FAILED)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(
+    cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="consilium")
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="The settings file; else $CONSILIUM_CONFIG, else consilium.toml in $CONSILIUM_HOME.",
+)
+def main(config_path: Path | None) -> None:
+    """DICOM exchange gateway for tele-consultation."""
+    if config_path is not None:
+        # Through the environment, so that processes started from this one read the same file.
+        os.environ["CONSILIUM_CONFIG"] = str(config_path.absolute())
+
+
+@main.command("settings")
+@click.option("--markdown", is_flag=True, help="The reference of every setting, as docs/settings.md.")
+@click.option("--check", is_flag=True, help="Only say whether the settings are right.")
+def show_settings(markdown: bool, check: bool) -> None:
+    """Show the settings in force, secrets left out."""
+    from config import reference
+    from config.settings import load
+
+    if markdown:
+        click.echo(reference.markdown(), nl=False)
+        return
+    loaded = load()
+    click.echo("the settings are right" if check else reference.in_force(loaded), nl=check)
+
+
+for _room in ROOMS:
+    if importlib.util.find_spec(_room) is None:
+        continue
+    for _command in importlib.import_module(_room).commands:
+        main.add_command(_command)
+
+if __name__ == "__main__":
+    main()
