@@ -151,6 +151,7 @@ class Study(Base):
         Index("study_by_patient", "patient_id"),
         Index("study_by_date", "study_date"),
         Index("study_by_accession", "accession_number"),
+        Index("study_by_received", "received_at"),
     )
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     study_instance_uid: Mapped[str] = mapped_column(UID, unique=True)
