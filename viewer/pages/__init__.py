@@ -1,0 +1,23 @@
+"""The pages people use: server-rendered, readable without JavaScript except the image viewer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Flask
+
+from viewer.pages import account, admin, audit, consultation, referrer, session, viewer, worklist
+from viewer.services import Services
+
+if TYPE_CHECKING:
+    from viewer.pages.referrer import Identities, ReportPdf
+
+
+def init_app(
+    app: Flask, services: Services, identities: Identities | None, report_pdf: ReportPdf | None
+) -> None:
+    """Register every page; the vault goes to the referring doctor's pages only."""
+    for module in (session, worklist, consultation, viewer, account, admin, audit):
+        app.register_blueprint(module.blueprint)
+    desk = referrer.Desk(services, identities, report_pdf)
+    app.register_blueprint(desk.blueprint())
