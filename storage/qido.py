@@ -11,10 +11,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from config.errors import Invalid
-from storage.schema import Consultation, Series, Study
+from storage.access import studies_within
+from storage.schema import Series, Study
 from storage.scope import Scope
 
 Filters = Mapping[str, str | Sequence[str]]
@@ -59,29 +60,17 @@ def studies(filters: Filters, scope: Scope, sqlite: bool) -> Select[Study]:
         A key that is not in `STUDY_KEYS`, or a date or time that is none.
     """
     _only(filters, STUDY_KEYS)
-    return select(Study).where(visible_studies(scope), *_conditions(filters, STUDY_KEYS, sqlite))
+    return select(Study).where(studies_within(scope), *_conditions(filters, STUDY_KEYS, sqlite))
 
 
 def series(filters: Filters, scope: Scope, sqlite: bool) -> Select[Series]:
     """A query for the matching series, joined to their studies; keys of both levels. Unscreened series show to nobody
     but the system itself."""
     _only(filters, {**STUDY_KEYS, **SERIES_KEYS})
-    query = select(Series).join(Series.study).where(visible_studies(scope))
+    query = select(Series).join(Series.study).where(studies_within(scope))
     if scope.kind != "all":
         query = query.where(Series.visible)
     return query.where(*_conditions(filters, {**STUDY_KEYS, **SERIES_KEYS}, sqlite))
-
-
-def visible_studies(scope: Scope) -> ColumnElement[bool]:
-    """The condition on `Study` a scope stands for."""
-    if scope.kind == "all":
-        return true()
-    if scope.kind == "site":
-        return Study.site_id == scope.site_id
-    if scope.kind == "centre":
-        here = select(Consultation.study_id).where(Consultation.centre_id == scope.centre_id)
-        return Study.id.in_(here)
-    return false()
 
 
 def instance_matcher(filters: Filters) -> Callable[[Mapping[str, str]], bool]:
