@@ -1,0 +1,152 @@
+"""Lookup tables of the data set: Modality LUT (PS3.3 C.11.1), VOI LUT (C.11.2), Palette Color LUT (C.7.6.3.1.5, C.7.9).
+
+Table data may be kept as bulk data; a `Fetch` callable brings it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from viewer.rendering.attributes import Metadata, json_tag, values
+from viewer.rendering.description import CannotDecode
+
+Fetch = Callable[[str], bytes]
+"""Brings the value of a bulk element, little endian, given its BulkDataURI in the metadata."""
+
+MOST_ENTRIES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class LookupTable:
+    """One table.
+
+    Parameters
+    ----------
+    entries
+        Shape (n,), unsigned.
+    first
+        Input value mapped to the first entry; values below it give the first entry, those above the last the last.
+    bits
+        Significant bits of an entry.
+    """
+
+    entries: np.ndarray
+    first: int
+    bits: int
+
+    def apply(self, pixels: np.ndarray) -> np.ndarray:
+        index = pixels.astype(np.int64, copy=False) - self.first
+        return self.entries[np.clip(index, 0, len(self.entries) - 1)]
+
+
+def binary(metadata: Metadata, keyword: str, fetch: Fetch) -> bytes:
+    """The value of an OB or OW element, little endian, wherever it is kept; empty if there is none."""
+    element: Any = metadata.get(json_tag(keyword)) or {}
+    if "InlineBinary" in element:
+        return base64.b64decode(element["InlineBinary"])
+    if "BulkDataURI" in element:
+        return fetch(str(element["BulkDataURI"]))
+    if "Value" in element:  # written as US
+        return np.asarray([int(value) & 0xFFFF for value in element["Value"]], "<u2").tobytes()
+    return b""
+
+
+def _descriptor(metadata: Metadata, keyword: str) -> tuple[int, int, int]:
+    found = values(metadata, keyword)
+    try:
+        entries, first, bits = (int(value) for value in found)
+    except (TypeError, ValueError):
+        raise CannotDecode(f"{keyword} must have three values (PS3.3 C.11.1.1)") from None
+    if not 1 <= bits <= 16 or not 0 <= entries <= MOST_ENTRIES:
+        raise CannotDecode(f"{keyword} must say at most 65536 entries of 1 to 16 bits (PS3.3 C.11.1.1)")
+    return entries or MOST_ENTRIES, first, bits
+
+
+def table(metadata: Metadata, fetch: Fetch, signed: bool) -> LookupTable:
+    """The table of one item of a Modality or VOI LUT Sequence.
+
+    Parameters
+    ----------
+    signed
+        Whether the input is signed, which decides how the second value of the descriptor reads (PS3.3 C.11.1.1).
+    """
+    count, first, bits = _descriptor(metadata, "LUTDescriptor")
+    data = binary(metadata, "LUTData", fetch)
+    return LookupTable(_entries(data, count, bits), _first(first, signed), bits)
+
+
+def palette(metadata: Metadata, fetch: Fetch, signed: bool) -> tuple[LookupTable, LookupTable, LookupTable]:
+    """The red, green and blue tables of a PALETTE COLOR image."""
+    tables = []
+    for colour in ("Red", "Green", "Blue"):
+        count, first, bits = _descriptor(metadata, f"{colour}PaletteColorLookupTableDescriptor")
+        data = binary(metadata, f"{colour}PaletteColorLookupTableData", fetch)
+        if data:
+            entries = _entries(data, count, bits)
+        else:
+            segmented = binary(metadata, f"Segmented{colour}PaletteColorLookupTableData", fetch)
+            entries = expand(
+                np.frombuffer(segmented[: len(segmented) & ~1], "<u2" if bits > 8 else "u1"), count
+            )
+        tables.append(LookupTable(entries, _first(first, signed), bits))
+    return tables[0], tables[1], tables[2]
+
+
+def _first(value: int, signed: bool) -> int:
+    return value - 65536 if signed and value > 32767 else value
+
+
+def _entries(data: bytes, count: int, bits: int) -> np.ndarray:
+    """Entries of 8 bits are found packed two to a word, or one to a word; both are read."""
+    if len(data) >= 2 * count:
+        return np.frombuffer(data, "<u2", count)
+    if bits <= 8 and len(data) >= count:
+        return np.frombuffer(data, "u1", count)
+    raise CannotDecode("a lookup table has fewer entries than its descriptor says")
+
+
+def expand(segments: np.ndarray, count: int) -> np.ndarray:
+    """The entries of a segmented palette (PS3.3 C.7.9.2): discrete, linear and indirect segments.
+
+    Parameters
+    ----------
+    segments
+        The segmented data, unsigned, 8 or 16 bits.
+    count
+        Entries wanted; expansion stops there, whatever the segments promise.
+    """
+    out: list[int] = []
+    data = [int(value) for value in segments]
+    _expand(data, 0, len(data), out, count, len(data), nested=False)
+    if len(out) < count:
+        raise CannotDecode("a segmented palette expands to fewer entries than its descriptor says")
+    return np.asarray(out[:count], np.uint16)
+
+
+def _expand(
+    data: list[int], at: int, end: int, out: list[int], count: int, most: int, *, nested: bool
+) -> None:
+    done = 0
+    while at + 2 <= end and len(out) < count and done < most:
+        opcode, length = data[at], data[at + 1]
+        done += 1
+        if opcode == 0:  # discrete: length values follow
+            out.extend(data[at + 2 : at + 2 + length])
+            at += 2 + length
+        elif opcode == 1 and out and at + 2 < end:  # linear: from the last value to the one that follows
+            target = data[at + 2]
+            out.extend(np.rint(np.linspace(out[-1], target, length + 1)[1:]).astype(int).tolist())
+            at += 3
+        elif (
+            opcode == 2 and not nested and at + 3 < end
+        ):  # indirect: repeat `length` segments found at an offset
+            offset = data[at + 2] | data[at + 3] << 16
+            _expand(data, offset, end, out, count, length, nested=True)
+            at += 4
+        else:
+            raise CannotDecode("a segmented palette has a segment that cannot be read (PS3.3 C.7.9.2)")
