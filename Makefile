@@ -71,7 +71,7 @@ $(FRONTEND)/node_modules/.installed: $(FRONTEND)/package.json $(FRONTEND)/packag
 
 $(DIST): $(FRONTEND)/node_modules/.installed $(FRONTEND_SOURCES)
 	cd $(FRONTEND) && $(NODE_PATH_FIRST) npm run --silent build
-	@touch $@
+	@test -s $@ && touch $@
 
 %.mo: %.po $(VENV)/.installed
 	$(BIN)/pybabel --quiet compile -i $< -o $@
