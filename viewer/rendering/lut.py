@@ -120,33 +120,52 @@ def expand(segments: np.ndarray, count: int) -> np.ndarray:
     count
         Entries wanted; expansion stops there, whatever the segments promise.
     """
-    out: list[int] = []
-    data = [int(value) for value in segments]
-    _expand(data, 0, len(data), out, count, len(data), nested=False)
-    if len(out) < count:
+    expansion = _Expansion(
+        [int(value) for value in segments], 4 if segments.dtype.itemsize == 1 else 2, count
+    )
+    expansion.run(0, len(segments), nested=False)
+    if len(expansion.out) < count:
         raise CannotDecode("a segmented palette expands to fewer entries than its descriptor says")
-    return np.asarray(out[:count], np.uint16)
+    return np.asarray(expansion.out[:count], np.uint16)
 
 
-def _expand(
-    data: list[int], at: int, end: int, out: list[int], count: int, most: int, *, nested: bool
-) -> None:
-    done = 0
-    while at + 2 <= end and len(out) < count and done < most:
-        opcode, length = data[at], data[at + 1]
-        done += 1
-        if opcode == 0:  # discrete: length values follow
-            out.extend(data[at + 2 : at + 2 + length])
-            at += 2 + length
-        elif opcode == 1 and out and at + 2 < end:  # linear: from the last value to the one that follows
-            target = data[at + 2]
-            out.extend(np.rint(np.linspace(out[-1], target, length + 1)[1:]).astype(int).tolist())
-            at += 3
-        elif (
-            opcode == 2 and not nested and at + 3 < end
-        ):  # indirect: repeat `length` segments found at an offset
-            offset = data[at + 2] | data[at + 3] << 16
-            _expand(data, offset, end, out, count, length, nested=True)
-            at += 4
-        else:
-            raise CannotDecode("a segmented palette has a segment that cannot be read (PS3.3 C.7.9.2)")
+class _Expansion:
+    """
+    Parameters
+    ----------
+    data
+        The segmented data.
+    words
+        Values an offset takes: it has 32 bits, in values of the data's own size, the least significant first.
+    count
+        Entries wanted.
+    """
+
+    def __init__(self, data: list[int], words: int, count: int) -> None:
+        self.data, self.words, self.count = data, words, count
+        self.out: list[int] = []
+
+    def run(self, at: int, most: int, *, nested: bool) -> None:
+        """Expand at most so many segments from a place on."""
+        data, done = self.data, 0
+        while at + 2 <= len(data) and len(self.out) < self.count and done < most:
+            opcode, length = data[at], data[at + 1]
+            at, done = at + 2, done + 1
+            if opcode == 0:  # discrete: the values follow
+                self.out.extend(data[at : at + length])
+                at += length
+            elif (
+                opcode == 1 and self.out and at < len(data)
+            ):  # linear: from the last value to the one that follows
+                line = np.linspace(self.out[-1], data[at], length + 1)[1:]
+                self.out.extend(np.rint(line).astype(int).tolist())
+                at += 1
+            elif (
+                opcode == 2 and not nested and at + self.words <= len(data)
+            ):  # indirect: segments found before
+                bits = 32 // self.words
+                offset = sum(data[at + n] << (bits * n) for n in range(self.words))
+                self.run(offset, length, nested=True)
+                at += self.words
+            else:
+                raise CannotDecode("a segmented palette has a segment that cannot be read (PS3.3 C.7.9.2)")
