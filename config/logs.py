@@ -97,12 +97,12 @@ KEYS: Mapping[str, Shape] = {
         _word,
         "site centre route specialty urgency profile role actor action state reason code channel target consultation "
         "opinion object key pack host address origin protocol method endpoint path_rule process part node signal "
-        "version language tree revision state_before database store kind tag vr algorithm backend outcome",
+        "version language tree revision state_before database store kind tag vr algorithm backend outcome check",
     ),
     **_keys(
         _number,
         "port pid count counts_total instances frames files bytes size seconds milliseconds attempts attempt status "
-        "exit_code free reserve limit threads processes id quarantine item pending sealed removed total errors",
+        "exit_code free reserve limit threads processes id quarantine item pending sealed removed total errors stored failed delivered series_id",
     ),
     **_keys(_counts, "counts"),
     **_keys(_error, "error cause"),

@@ -122,7 +122,8 @@ class Audit:
         if outcome not in ("success", "failure"):
             raise ValueError("outcome is success or failure")
         # What JSON gives back is what is hashed: tuples become lists, keys become text.
-        plain = json.loads(json.dumps(dict(details or {}), allow_nan=False).replace("\\u0000", "?"))
+        written = json.dumps(dict(details or {}), allow_nan=False, ensure_ascii=False).replace("\\u0000", "?")
+        plain = json.loads(written.encode("utf-8", "replace"))
         with nullcontext(session) if session is not None else self._db.write() as target:
             seq, previous = self._lock_head(target)
             event = AuditEvent(

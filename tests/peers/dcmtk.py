@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,7 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """Ended with 0, and every C-STORE was answered with success: storescu ends with 0 after a failure status too."""
+        """Ended with 0, and every C-STORE succeeded: storescu ends with 0 after a failure status too."""
         return self.code == 0 and all(status == 0x0000 for status in self.statuses)
 
     @property
@@ -31,10 +33,17 @@ class Result:
         return [0 if word == "Success" else int(word, 16) for word in words]
 
 
+def _dcmtk(program: str) -> str:
+    """The path of DCMTK's program: pynetdicom puts its own echoscu and storescu into the virtual environment."""
+    own = str(Path(sys.executable).parent)
+    path = os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if part != own)
+    return shutil.which(program, path=f"{path}:/usr/bin") or need(program, "Debian dcmtk")
+
+
 def run(program: str, *arguments: str | Path, timeout: float = 120) -> Result:
     """Run a tool of DCMTK with Nagle's algorithm off (45 ms an instance otherwise)."""
     done = subprocess.run(
-        [need(program, "Debian dcmtk"), *map(str, arguments)],
+        [_dcmtk(program), *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
