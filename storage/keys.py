@@ -228,7 +228,7 @@ class Keys:
                 self._use(_read(self.path))
                 self._stamp = stamp
             except ConfigurationError as error:  # the keys in memory are still good
-                log.error("keys.reload_failed", problem=str(error))
+                log.error("keys.reload_failed", error=error)
 
     def _cipher(self, key_id: str) -> AESGCM:
         self._know(key_id)
