@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pydicom.dataset import Dataset
+from pydicom.uid import Comprehensive3DSRStorage
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
@@ -20,12 +22,23 @@ from storage.schema import Consultation, Opinion
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One object to return: ``sr`` or ``pdf``, as a Part 10 file."""
+    """One object to return: ``sr`` or ``pdf``, as a Part 10 file.
+
+    Parameters
+    ----------
+    fallback
+        The same in a SOP class more receivers know, for those who do not accept this one.
+    """
 
     name: str
     sop_class_uid: str
     sop_instance_uid: str
     data: bytes
+    fallback: Part | None = None
+
+
+def _part(name: str, ds: Dataset, fallback: Part | None = None) -> Part:
+    return Part(name, str(ds.SOPClassUID), str(ds.SOPInstanceUID), encoded(ds), fallback)
 
 
 class Reports:
@@ -61,13 +74,13 @@ class Reports:
 
     def parts(self, content: ReportContent, who: Reidentified) -> list[Part]:
         """The DICOM objects of a report, in the order they are sent."""
-        objects = {
-            "sr": structured_report(content, who),
-            "pdf": encapsulated_pdf(content, who, render(content, who)),
-        }
+        report = structured_report(content, who)
+        plain = None
+        if report.SOPClassUID == Comprehensive3DSRStorage:
+            plain = _part("sr", structured_report(content, who, in_patient=False))
         return [
-            Part(name, str(ds.SOPClassUID), str(ds.SOPInstanceUID), encoded(ds))
-            for name, ds in objects.items()
+            _part("sr", report, plain),
+            _part("pdf", encapsulated_pdf(content, who, render(content, who))),
         ]
 
     def pdf(self, public_id: str) -> bytes:

@@ -47,7 +47,7 @@ def has_patient_coordinates(mark: Mark, image: OriginalUIDs) -> bool:
     return mark.tool in ("length", "angle") and bool(mark.points_world) and bool(image.frame_of_reference_uid)
 
 
-def group(mark: Mark, number: int, image: OriginalUIDs, content: ReportContent) -> Group:
+def group(mark: Mark, number: int, image: OriginalUIDs, content: ReportContent, *, in_patient: bool) -> Group:
     """The measurement group of one mark.
 
     Parameters
@@ -56,13 +56,15 @@ def group(mark: Mark, number: int, image: OriginalUIDs, content: ReportContent) 
         Position of the mark in the report, from 1.
     image
         The original instance that is marked.
+    in_patient
+        Whether coordinates in the patient may be written.
     """
     name = f"{mark.tool.capitalize()} {number}"
     tracking = TrackingIdentifier(uid=report_uid("mark", content.digest, mark.uid), identifier=name)
     made: Group
     if mark.tool in ("length", "angle"):
         made = MeasurementsAndQualitativeEvaluations(
-            tracking_identifier=tracking, measurements=_inferred(mark, image)
+            tracking_identifier=tracking, measurements=_inferred(mark, image, in_patient)
         )
     else:
         made = PlanarROIMeasurementsAndQualitativeEvaluations(
@@ -77,14 +79,14 @@ def group(mark: Mark, number: int, image: OriginalUIDs, content: ReportContent) 
     return made
 
 
-def _inferred(mark: Mark, image: OriginalUIDs) -> list[Measurement]:
+def _inferred(mark: Mark, image: OriginalUIDs, in_patient: bool) -> list[Measurement]:
     source = SourceImageForRegion(
         image.sop_class_uid, image.sop_instance_uid, referenced_frame_numbers=frames(image, mark.frame)
     )
     where: list[CoordinatesForMeasurement | CoordinatesForMeasurement3D] = [
         CoordinatesForMeasurement(GraphicTypeValues.POLYLINE, np.array(mark.points_image), source)
     ]
-    if has_patient_coordinates(mark, image):
+    if in_patient and has_patient_coordinates(mark, image):
         where.append(
             CoordinatesForMeasurement3D(
                 GraphicTypeValues3D.POLYLINE, np.array(mark.points_world), UID(image.frame_of_reference_uid)

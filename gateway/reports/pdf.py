@@ -187,7 +187,7 @@ def _head(content: ReportContent) -> list[Flowable]:
     ]
     right = [badge, Spacer(1, 3), Paragraph(moment(content.signed_at, content.language), RIGHT)]
     head = Table([[left, right]], colWidths=[WIDTH - 48 * mm, 48 * mm])
-    head.setStyle(_tight("VALIGN", "TOP"))
+    head.setStyle([*_tight("VALIGN", "TOP"), ("ALIGN", (1, 0), (1, 0), "RIGHT")])
     return [head, Spacer(1, 2 * mm), HRFlowable(width="100%", thickness=1.6, color=ACCENT, spaceAfter=4 * mm)]
 
 

@@ -38,7 +38,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes as standard
 from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
-from pydicom.valuerep import DA, TM
+from pydicom.valuerep import DA, DT, TM
 
 import config
 from gateway.reidentify import Reidentified
@@ -53,24 +53,31 @@ MANUFACTURER = "Consilium"
 TITLES = {"en": "Consultation report", "ru": "Заключение консультанта"}
 
 
-def structured_report(content: ReportContent, who: Reidentified) -> Dataset:
+def structured_report(content: ReportContent, who: Reidentified, *, in_patient: bool = True) -> Dataset:
     """The Structured Report of a signed opinion, in the hospital's own study.
+
+    Parameters
+    ----------
+    in_patient
+        Whether coordinates in the patient may be written; False always makes a Comprehensive SR.
 
     Raises
     ------
     Mismatch
         If a mark is on an instance the study does not have.
     """
-    in_patient = any(has_patient_coordinates(m, who.original(m.sop_instance_uid)) for m in content.marks)
+    in_patient = in_patient and any(
+        has_patient_coordinates(m, who.original(m.sop_instance_uid)) for m in content.marks
+    )
     kind = Comprehensive3DSR if in_patient else ComprehensiveSR
     signed_at = content.signed_at.astimezone()
     observer = person_name(content.author_name)
     ds = kind(
         evidence=_evidence(who),
-        content=_tree(content, who, observer)[0],
+        content=_tree(content, who, observer, in_patient)[0],
         series_instance_uid=report_uid("series", "sr", content.digest),
         series_number=SERIES_NUMBER,
-        sop_instance_uid=report_uid("sr", content.digest),
+        sop_instance_uid=report_uid("sr-3d" if in_patient else "sr", content.digest),
         instance_number=1,
         manufacturer=MANUFACTURER,
         institution_name=content.centre_name[:64] or None,
@@ -92,8 +99,8 @@ def structured_report(content: ReportContent, who: Reidentified) -> Dataset:
     ds.InstanceCreationDate = DA(signed_at.date())
     ds.InstanceCreationTime = TM(signed_at.time())
     for equipment in ds.ContributingEquipmentSequence:
-        equipment.ContributionDateTime = timestamp(content.signed_at)
-    ds.VerifyingObserverSequence[0].VerificationDateTime = timestamp(content.signed_at)
+        equipment.ContributionDateTime = DT(timestamp(content.signed_at))
+    ds.VerifyingObserverSequence[0].VerificationDateTime = DT(timestamp(content.signed_at))
     complete(ds, who)
     return ds
 
@@ -127,7 +134,7 @@ def _evidence(who: Reidentified) -> list[Dataset]:
     return found
 
 
-def _tree(content: ReportContent, who: Reidentified, observer: str) -> ContentSequence:
+def _tree(content: ReportContent, who: Reidentified, observer: str, in_patient: bool) -> ContentSequence:
     root = ContainerContentItem(codes.REPORT_TITLE, template_id="1500")
     items = ContentSequence()
     items.extend(
@@ -157,7 +164,9 @@ def _tree(content: ReportContent, who: Reidentified, observer: str) -> ContentSe
         )
         measured.ContentSequence = ContentSequence()
         for number, mark in enumerate(content.marks, 1):
-            measured.ContentSequence.extend(group(mark, number, who.original(mark.sop_instance_uid), content))
+            measured.ContentSequence.extend(
+                group(mark, number, who.original(mark.sop_instance_uid), content, in_patient=in_patient)
+            )
         items.append(measured)
     texts = ContainerContentItem(
         codes.QUALITATIVE_EVALUATIONS, relationship_type=RelationshipTypeValues.CONTAINS
