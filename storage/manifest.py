@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -27,6 +25,7 @@ from typing import Any
 
 from config.errors import StorageUnavailable
 from storage.objects import ObjectStore
+from storage.recent import Recent
 
 VERSION = 1
 
@@ -184,10 +183,7 @@ class Manifests:
 
     def __init__(self, objects: ObjectStore, capacity: int = 40_000) -> None:
         self.objects = objects
-        self._capacity = capacity
-        self._kept: OrderedDict[str, Manifest] = OrderedDict()
-        self._weight = 0
-        self._lock = threading.Lock()
+        self._kept = Recent[Manifest](capacity)
 
     def get(self, key: str, digest: str) -> Manifest:
         """The manifest under a key; StorageUnavailable when its bytes are not those of the index.
@@ -197,22 +193,14 @@ class Manifests:
         key, digest
             ``Pack.manifest_key`` and ``Pack.manifest_sha256``.
         """
-        with self._lock:
-            kept = self._kept.get(digest)
-            if kept is not None:
-                self._kept.move_to_end(digest)
-                return kept
+        kept = self._kept.get(digest)
+        if kept is not None:
+            return kept
         data = self.objects.get(key)
         if sha256(data).hexdigest() != digest:
             raise StorageUnavailable(
                 "a manifest in the object store is damaged; run `consilium verify --repair`"
             )
         manifest = Manifest.from_bytes(data)
-        with self._lock:
-            if digest not in self._kept:
-                self._kept[digest] = manifest
-                self._weight += len(manifest.members) + 1
-            while self._weight > self._capacity and len(self._kept) > 1:
-                _, dropped = self._kept.popitem(last=False)
-                self._weight -= len(dropped.members) + 1
+        self._kept.put(digest, manifest, len(manifest.members) + 1)
         return manifest

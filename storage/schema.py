@@ -120,7 +120,9 @@ class User(Base):
     full_name: Mapped[str] = mapped_column(String(200), default="")
     password_hash: Mapped[str] = mapped_column(String(200))
     must_change_password: Mapped[bool] = mapped_column(default=False)
-    role: Mapped[str] = mapped_column(String(16))  # referrer | consultant | coordinator | administrator | auditor
+    role: Mapped[str] = mapped_column(
+        String(16)
+    )  # referrer | consultant | coordinator | administrator | auditor
     site_id: Mapped[int | None] = mapped_column(ForeignKey("site.id"))
     centre_id: Mapped[int | None] = mapped_column(ForeignKey("centre.id"))
     language: Mapped[str] = mapped_column(String(5), default="")
@@ -193,7 +195,9 @@ class Series(Base):
     series_date: Mapped[str] = mapped_column(String(8), default="")
     series_time: Mapped[str] = mapped_column(String(16), default="")
     instance_count: Mapped[int] = mapped_column(default=0)
-    visible: Mapped[bool] = mapped_column(default=True)  # False until the pixel screening of every instance is done
+    visible: Mapped[bool] = mapped_column(
+        default=True
+    )  # False until the pixel screening of every instance is done
     sealed: Mapped[bool] = mapped_column(default=False)  # True: no pending instance
     received_at: Mapped[datetime] = mapped_column(default=now)
     changed_at: Mapped[datetime] = mapped_column(default=now)
@@ -212,7 +216,9 @@ class Instance(Base):
     sop_class_uid: Mapped[str] = mapped_column(UID)
     transfer_syntax_uid: Mapped[str] = mapped_column(UID)
     number: Mapped[str] = mapped_column(String(12), default="")
-    source_sha256: Mapped[str] = mapped_column(String(64))  # keyed digest of the data set as sent, for duplicates
+    source_sha256: Mapped[str] = mapped_column(
+        String(64)
+    )  # keyed digest of the data set as sent, for duplicates
     node: Mapped[str] = mapped_column(String(64))
     spool_name: Mapped[str] = mapped_column(String(100))
     size: Mapped[int] = mapped_column(BigInteger)
@@ -237,7 +243,9 @@ class Pack(Base):
     node: Mapped[str] = mapped_column(String(64))
     sealed_at: Mapped[datetime] = mapped_column(default=now)
     trusted_at: Mapped[datetime | None]  # read back and old enough: the spool files may go
-    spool_names: Mapped[list[Any]] = mapped_column(default=list)  # kept on `node` until trusted
+    sources: Mapped[list[Any]] = mapped_column(
+        default=list
+    )  # what it was made of, kept on `node` until trusted
     series: Mapped[Series] = relationship(back_populates="packs")
 
 
@@ -248,7 +256,9 @@ class QuarantineItem(Base):
     __table_args__ = (Index("quarantine_by_state", "state", "received_at"),)
     id: Mapped[int] = mapped_column(primary_key=True)
     site_id: Mapped[int | None] = mapped_column(ForeignKey("site.id"))
-    reason: Mapped[str] = mapped_column(String(64))  # a code: unparseable, unknown-attribute, conflicting-content …
+    reason: Mapped[str] = mapped_column(
+        String(64)
+    )  # a code: unparseable, unknown-attribute, conflicting-content …
     detail: Mapped[str] = mapped_column(Text, default="")  # never a value, only tags and rules
     sop_class_uid: Mapped[str] = mapped_column(String(64), default="")
     transfer_syntax_uid: Mapped[str] = mapped_column(String(64), default="")
@@ -327,7 +337,9 @@ class Opinion(Base):
     revision: Mapped[int] = mapped_column(default=0)
     updated_at: Mapped[datetime] = mapped_column(default=now)
     signed_at: Mapped[datetime | None]
-    content: Mapped[dict[str, Any] | None]  # at signing: texts, author, annotations, frozen; what is delivered
+    content: Mapped[
+        dict[str, Any] | None
+    ]  # at signing: texts, author, annotations, frozen; what is delivered
     content_sha256: Mapped[str] = mapped_column(String(64), default="")
     consultation: Mapped[Consultation] = relationship(back_populates="opinions")
     author: Mapped[User] = relationship()
@@ -364,7 +376,9 @@ class OutboxItem(Base):
     next_attempt_at: Mapped[datetime] = mapped_column(default=now)
     leased_until: Mapped[datetime | None]
     last_error: Mapped[str] = mapped_column(Text, default="")
-    progress: Mapped[dict[str, Any]] = mapped_column(default=dict)  # what this target already accepted, by part
+    progress: Mapped[dict[str, Any]] = mapped_column(
+        default=dict
+    )  # what this target already accepted, by part
     created_at: Mapped[datetime] = mapped_column(default=now)
     delivered_at: Mapped[datetime | None]
     opinion: Mapped[Opinion] = relationship()

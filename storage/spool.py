@@ -108,7 +108,8 @@ class Spool:
         self.reserve = reserve
         self.incoming = root / "incoming"
         self.orphans = root / "orphans"
-        for directory in (root, self.incoming, self.orphans):
+        self.derived = root / "derived"
+        for directory in (root, self.incoming, self.orphans, self.derived):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for shard in range(SHARDS):
             (root / f"{shard:02x}").mkdir(mode=0o700, exist_ok=True)
@@ -122,6 +123,10 @@ class Spool:
         if not _NAME.fullmatch(name):
             raise NotFound("no such file in the spool")
         return self.root / name[:2] / name
+
+    def derived_path(self, name: str) -> Path:
+        """Where another encoding of a committed file is kept, as long as the file itself is (`storage.transcode`)."""
+        return self.derived / self.path(name).name
 
     def open(self, name: str) -> BinaryIO:
         """Open a committed file for reading; NotFound when it is gone."""
@@ -139,6 +144,7 @@ class Spool:
     def remove(self, name: str) -> None:
         """Remove a file; removing it again is harmless."""
         self.path(name).unlink(missing_ok=True)
+        self.derived_path(name).unlink(missing_ok=True)
 
     def set_aside(self, name: str) -> None:
         """Move a file nobody refers to into ``orphans/``: out of the way, still there for a person."""
