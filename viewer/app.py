@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, request
 
 import viewer.dicomweb
 from config.settings import Settings
-from storage.opening import Storage
 from viewer import auth, errors, health, i18n, pages, present, security
 from viewer.api import create_blueprint as create_api
 from viewer.pages.referrer import Identities, ReportPdf
 from viewer.services import CleanText, Ingest, Services
+
+if TYPE_CHECKING:
+    from storage.opening import Storage
 
 
 def create_app(

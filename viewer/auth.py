@@ -22,7 +22,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 from flask_wtf.csrf import CSRFProtect
 
-from config.errors import Forbidden
+from config.errors import Forbidden, TransientError
 from storage.schema import User
 from viewer.services import services
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 ROLES = ("referrer", "consultant", "coordinator", "administrator", "auditor")
+REFRESH_HEADER = "X-Refresh"  # set by static/app.js
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -131,7 +132,11 @@ def caller() -> User:
 
 
 def caller_or_none() -> User | None:
-    return current_user.user if current_user.is_authenticated else None
+    """The signed-in user, if there is one and the database can tell; an error page must be possible without."""
+    try:
+        return current_user.user if current_user.is_authenticated else None
+    except TransientError:
+        return None
 
 
 def actor() -> str:
@@ -162,9 +167,13 @@ def _from_session(web: Services, session_id: str) -> Principal | None:
     user_id, _, epoch = session_id.partition(".")
     if not user_id.isdecimal() or not epoch.isdecimal():
         return None
-    since = session.get("since", 0)
-    if not isinstance(since, int | float) or time.time() - since > web.settings.session_hours * 3600:
+    seen = session.get("seen", 0)
+    idle = time.time() - seen if isinstance(seen, int | float) else float("inf")
+    if idle > web.settings.session_hours * 3600:
         return None
+    # A list that refreshes itself is not a person at work; and one cookie a minute is exact enough.
+    if idle > 60 and REFRESH_HEADER not in request.headers:
+        session["seen"] = int(time.time())
     user = web.storage.people.user_by_id(int(user_id))
     if user is None or not user.active or user.session_epoch != int(epoch):
         return None
@@ -175,7 +184,7 @@ def begin_session(user: User) -> None:
     """Sign a user in on this browser; whatever the session held before is dropped, so it cannot be fixed in advance."""
     language = session.get("language")
     session.clear()
-    session["since"] = int(time.time())
+    session["seen"] = int(time.time())
     if language:
         session["language"] = language
     session.permanent = True
@@ -229,7 +238,8 @@ def _enforce(csrf: CSRFProtect) -> ResponseReturnValue | None:
 
 def init_app(app: Flask) -> None:
     """Install sessions, tokens, CSRF protection and the default-deny hook."""
-    manager = LoginManager(app)
+    manager = LoginManager()
+    manager.init_app(app, add_context_processor=False)
     manager.session_protection = None  # hospitals' addresses change in mid-shift; the epoch and the lifetime end sessions
 
     @manager.user_loader
@@ -250,6 +260,13 @@ def init_app(app: Flask) -> None:
         return _enforce(csrf)
 
     def static(filename: str) -> ResponseReturnValue:
-        return app.send_static_file(filename)
+        response = app.send_static_file(filename)
+        # Addresses with a digest in them never change their content; the others are asked for again (ETag).
+        if "v" in request.args or filename.startswith("dist/assets/"):
+            response.cache_control.no_cache = None
+            response.cache_control.public = True
+            response.cache_control.max_age = 31536000
+            response.cache_control.immutable = True
+        return response
 
     app.view_functions["static"] = public(static)

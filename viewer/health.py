@@ -63,7 +63,7 @@ def _check(name: str, ask: Callable[[], object]) -> Check:
     except ConsiliumError as error:
         return Check(name, False, str(error))
     except Exception as error:  # a store's own exception: it is down all the same
-        log.warning("readiness.failed", check=name, error=type(error).__name__)
+        log.warning("readiness.failed", kind=name, error=error)
         return Check(name, False, type(error).__name__)
     return Check(name, True)
 

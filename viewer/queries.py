@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session, selectinload
 
 from config.errors import NotFound
-from storage.access import scope_for, visible_consultations
+from storage.access import scope_for, studies_within, visible_consultations
 from storage.audit import Audit
 from storage.database import Database
 from storage.schema import (
@@ -52,7 +52,7 @@ class Step:
 def visible_study(db: Database, user: User, study_uid: str) -> Study:
     """One study with its site, if `user` may see it; else `NotFound`."""
     with db.read() as session:
-        query = select(Study).where(Study.study_instance_uid == study_uid, scope_for(user).condition())
+        query = select(Study).where(Study.study_instance_uid == study_uid, studies_within(scope_for(user)))
         study = session.scalar(query.options(selectinload(Study.site)))
     if study is None:
         raise NotFound("no such study")
@@ -70,7 +70,7 @@ def site_studies(
     db: Database, user: User, *, uids: Sequence[str] | None = None, limit: int, offset: int = 0
 ) -> tuple[Sequence[Study], int]:
     """Studies a referrer's site sent, newest first, and how many there are; `uids` keeps only those."""
-    conditions: list[ColumnElement[bool]] = [scope_for(user).condition()]
+    conditions: list[ColumnElement[bool]] = [studies_within(scope_for(user))]
     if uids is not None:
         conditions.append(Study.study_instance_uid.in_(uids))
     with db.read() as session:

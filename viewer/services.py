@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import current_app
 
 from config.settings import Settings
-from storage.opening import Storage
 from storage.records import Origin, Outcome
+
+if TYPE_CHECKING:
+    from storage.opening import Storage
 
 Ingest = Callable[[bytes | Path, Origin], Outcome]
 """Receives one instance for STOW-RS; returns once it is durable."""

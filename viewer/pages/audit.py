@@ -12,6 +12,7 @@ from typing import Any
 from flask import Blueprint, Response, render_template, request
 from flask.typing import ResponseReturnValue
 
+from storage.audit import Audit
 from storage.schema import AuditEvent
 from viewer.auth import actor, origin, roles
 from viewer.paging import Page
@@ -76,7 +77,8 @@ def export(form: str) -> ResponseReturnValue:
     """Every line of the present search, newest first, as a stream."""
     filters = _filters()
     _looked("audit.export", filters | {"format": form})
-    lines = _csv(_all(filters)) if form == "csv" else _json(_all(filters))
+    events = _all(services().storage.audit, filters)
+    lines = _csv(events) if form == "csv" else _json(events)
     response = Response(lines, mimetype="text/csv" if form == "csv" else "application/json")
     response.headers["Content-Disposition"] = f'attachment; filename="audit.{form}"'
     return response
@@ -87,8 +89,8 @@ def _looked(action: str, filters: dict[str, Any]) -> None:
     services().storage.audit.record(action, actor=actor(), origin=origin(), details=given)
 
 
-def _all(filters: dict[str, Any]) -> Iterator[AuditEvent]:
-    audit, offset = services().storage.audit, 0
+def _all(audit: Audit, filters: dict[str, Any]) -> Iterator[AuditEvent]:
+    offset = 0
     # Newer lines would shift the offsets: what is exported ends now.
     fixed = filters | {"until": min(filters["until"] or datetime.max.replace(tzinfo=UTC), datetime.now(UTC))}
     while True:

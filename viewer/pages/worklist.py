@@ -57,6 +57,6 @@ def worklist() -> ResponseReturnValue:
         urgency=urgency,
         specialty=specialty,
         mine=mine,
-        text=text,
+        query=text,
         filtered=bool(urgency or specialty or mine or text),
     )
