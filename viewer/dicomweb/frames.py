@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
-from storage.archive import Archive, Entry
-
 from config.errors import Invalid, NotFound
+from storage.archive import Archive, Entry
 from viewer.dicomweb.body import Segment
 from viewer.dicomweb.negotiation import EXPLICIT_LITTLE, OCTETS, Offer
 from viewer.rendering import limits
@@ -102,7 +101,7 @@ class Frames:
             raise NotFound(f"the instance has {self.count} frames")
 
     @property
-    def uncompressed(self) -> bool:
+    def decodable(self) -> bool:
         """Whether frames can be given uncompressed."""
         if self.described.native:
             return True
@@ -132,42 +131,42 @@ class Frames:
             kinds = [(OCTETS, stored)]
             if stored in MEDIA_TYPES:
                 kinds.insert(0, (MEDIA_TYPES[stored], stored))
-            if self.uncompressed:
+            if self.decodable:
                 kinds.insert(0 if self.misleading else len(kinds), uncompressed)
         shapes = (True, False) if single else (True,)
         return [Offer(media, syntax, multipart) for multipart in shapes for media, syntax in kinds]
 
-    def segment(self, number: int, transfer_syntax: str) -> Segment:
-        """One frame in one of the offered transfer syntaxes.
+    def segments(self, numbers: Sequence[int], transfer_syntax: str) -> list[Segment]:
+        """Frames in one of the offered transfer syntaxes.
+
+        What has to be decoded is decoded when it is sent, except the first frame: as long as nothing is sent an error
+        can be told.
 
         Raises
         ------
         CannotDecode
-            If it has to be decoded, which is found out now for one that is needed at once.
+            If the first frame has to be decoded and cannot.
         """
-        if transfer_syntax == self.entry.transfer_syntax_uid and not self.described.subsampled:
-            return self._stored(number)
-        if self.described.native and not self.described.subsampled:
-            return self._native(number)
-        return lazily(self._decoded_length, lambda: self.decoded(number).little_endian())
+        stored = self.described.native or transfer_syntax == self.entry.transfer_syntax_uid
+        if stored and not self.described.subsampled:
+            return [self._stored(number) for number in numbers]
+        first = Segment.of(self.decoded(numbers[0]).little_endian())
+        return [first, *(self.uncompressed(number) for number in numbers[1:])]
 
     def _stored(self, number: int) -> Segment:
         entry = self.entry
         length = self._archive.frame_range(entry, number)
         return Segment(length, lambda start, stop: self._archive.frame_part(entry, number, start, stop))
 
-    def _native(self, number: int) -> Segment:
-        return self._stored(number)
-
-    @property
-    def _decoded_length(self) -> int:
-        return self.described.frame_bytes
+    def uncompressed(self, number: int) -> Segment:
+        """One frame, decoded when it is read."""
+        return lazily(self.described.frame_bytes, lambda: self.decoded(number).little_endian())
 
     def decoded(self, number: int, *, rgb: bool | None = None) -> Decoded:
         """One frame decoded; native YBR stays YBR unless `rgb` says otherwise."""
         encoded = self._archive.frame(self.entry, number)
         decoded = decode(self.described, encoded, rgb=not self.described.native if rgb is None else rgb)
-        if decoded.pixels.nbytes != self._decoded_length:
+        if decoded.pixels.nbytes != self.described.frame_bytes:
             raise CannotDecode("the decoded frame does not have the size the data set says")
         return decoded
 

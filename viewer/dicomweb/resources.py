@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from flask import request, url_for
 from sqlalchemy import select
 from sqlalchemy.orm import contains_eager
-from storage.archive import Archive, Entry
 
 from config.errors import NotFound
 from storage.access import scope_for, studies_within
+from storage.archive import Archive, Entry
 from storage.audit import Audit
 from storage.index import series_order
 from storage.schema import Series, Study, User
@@ -143,27 +143,29 @@ class Resources:
         return found
 
     def instances(self, study: str, series: str | None = None, instance: str | None = None) -> list[Instance]:
-        """The instances of a study, of a series, or the one named, in order.
+        """The instances of a study, of a series, or the one named, in slice order.
 
         Raises
         ------
         NotFound
             If there are none, or none for this caller.
         """
+        if series is not None and instance is not None:
+            return [self.instance(study, series, instance)]
         rows = self.series_of(study) if series is None else [self.series(study, series)]
-        wanted = None if instance is None else _checked(instance)
         found = [
             Instance(study, row.series_instance_uid, entry)
             for row in rows
             for entry in self.archive.entries(row.series_instance_uid)
-            if wanted in (None, entry.sop_instance_uid)
         ]
         if not found:
             raise NotFound("no such instance")
         return found
 
     def instance(self, study: str, series: str, instance: str) -> Instance:
-        return self.instances(study, series, instance)[0]
+        """One instance; raises `NotFound` as above."""
+        self.series(study, series)
+        return Instance(study, series, self.archive.entry(series, _checked(instance)))
 
     def _record(self, study: str) -> None:
         self._views.record(caller(), study, request.remote_addr or "")

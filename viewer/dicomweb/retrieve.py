@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from flask import Response, request
-from storage.archive import Archive
 
 from config.errors import NotFound
+from storage.archive import Archive
 from viewer.dicomweb import metadata
 from viewer.dicomweb.accept import accepted
 from viewer.dicomweb.body import Body, Generated, Segment, digest, send
@@ -55,7 +55,8 @@ class Retrieve:
         decided: dict[tuple[str, bool], Offer] = {}
         chosen = []
         for one in found:
-            key = (one.entry.transfer_syntax_uid, self._convertible(one))
+            stored = one.entry.transfer_syntax_uid
+            key = (stored, stored == EXPLICIT_LITTLE or self._convertible(one))
             if key not in decided:
                 decided[key] = self._decide(header, *key, single=single)
             chosen.append(decided[key])
@@ -83,7 +84,7 @@ class Retrieve:
             return one.entry.size <= LARGEST
         except CannotDecode:
             return False
-        return frames.uncompressed and frames.described.frame_bytes * frames.count <= LARGEST
+        return frames.decodable and frames.described.frame_bytes * frames.count <= LARGEST
 
     def _part(self, one: Instance, offer: Offer, boundary: str, *, at_once: bool) -> Part | Generated:
         if offer.transfer_syntax == one.entry.transfer_syntax_uid or at_once:
@@ -145,12 +146,23 @@ class Retrieve:
         source.check(numbers)
         offer = choose(accepted(), source.offers(single=len(numbers) == 1))
         etag = digest([self._archive.etag(one.entry), str(offer), frames])
-        segments = {number: source.segment(number, offer.transfer_syntax) for number in set(numbers)}
+        try:
+            segments = source.segments(numbers, offer.transfer_syntax)
+        except CannotDecode:
+            others = [
+                str(o)
+                for o in source.offers(single=len(numbers) == 1)
+                if o.transfer_syntax != EXPLICIT_LITTLE
+            ]
+            raise NotAcceptable(accepted(), others) from None
         immutable = self._immutable(one)
         if not offer.multipart:
-            return send(Body((segments[numbers[0]],)), offer.content_type, etag, immutable=immutable)
+            return send(Body((segments[0],)), offer.content_type, etag, immutable=immutable)
         boundary = boundary_for(etag)
-        parts = [Part(offer.content_type, (segments[n],), f"{one.path}/frames/{n}") for n in numbers]
+        parts = [
+            Part(offer.content_type, (segment,), f"{one.path}/frames/{n}")
+            for n, segment in zip(numbers, segments, strict=True)
+        ]
         return send(
             multipart(parts, boundary), content_type(boundary, offer.media_type), etag, immutable=immutable
         )
@@ -169,9 +181,10 @@ class Retrieve:
                 accepted(), [o for o in source.offers(single=False) if o.transfer_syntax == stored]
             )
             boundary = boundary_for(digest([etag, str(offer)]))
+            numbers = range(1, source.count + 1)
             parts = [
-                Part(offer.content_type, (source.segment(n, stored),), f"{one.path}/frames/{n}")
-                for n in range(1, source.count + 1)
+                Part(offer.content_type, (segment,), f"{one.path}/frames/{n}")
+                for n, segment in zip(numbers, source.segments(numbers, stored), strict=True)
             ]
             etag = digest([etag, str(offer)])
             return send(multipart(parts, boundary), content_type(boundary, offer.media_type), etag)

@@ -33,13 +33,14 @@ from viewer.dicomweb.datasets import Json, element
 from viewer.dicomweb.negotiation import DICOM, DICOM_JSON, Offer, choose
 from viewer.dicomweb.peek import SentUIDs, peek
 from viewer.dicomweb.problems import UnsupportedMediaType
-from viewer.dicomweb.resources import Resources, instance_path, study_path
+from viewer.dicomweb.resources import Resources, study_path
 
 log = structlog.get_logger(__name__)
 
 # Failure and warning reasons (PS3.18 Table I.2-2 and I.2-3, PS3.4 B.2.3).
 NOT_AUTHORISED = 0x0124
 PROCESSING_FAILURE = 0x0110
+INVALID_INSTANCE = 0x0117
 OUT_OF_RESOURCES = 0xA700
 DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
@@ -53,6 +54,15 @@ FAILURES: tuple[tuple[type[Exception], int], ...] = (
     (Invalid, CANNOT_UNDERSTAND),
     (ConsiliumError, CANNOT_UNDERSTAND),
 )
+
+# Why an object is in quarantine → Failure Reason, where its sender is told that it failed. Whatever else is held for a
+# person to look at counts as kept: a resend would change nothing.
+REASONS: Mapping[str, int] = {
+    "unparseable": CANNOT_UNDERSTAND,
+    "truncated": CANNOT_UNDERSTAND,
+    "class-mismatch": DOES_NOT_MATCH,
+    "malformed-uid": INVALID_INSTANCE,
+}
 
 
 @dataclass(slots=True)
@@ -74,12 +84,6 @@ class Report:
         ]
         if outcome.study_instance_uid and outcome.disposition in (Disposition.STORED, Disposition.DUPLICATE):
             self.studies.add(outcome.study_instance_uid)
-            retrievable = outcome.details.get("sop_instance_uid")
-            if retrievable:
-                path = instance_path(
-                    outcome.study_instance_uid, outcome.series_instance_uid, str(retrievable)
-                )
-                item.append(element("RetrieveURL", path))
         if outcome.coerced or outcome.disposition in (Disposition.CONFLICT, Disposition.QUARANTINED):
             item.append(element("WarningReason", COERCED))
             self.warned = True
@@ -190,7 +194,10 @@ class Store:
                 log.error("stow.failed", error=type(error).__name__, exc_info=error)
             report.fail(sent, reason)
             return
-        report.keep(sent, outcome)
+        if outcome.disposition is Disposition.QUARANTINED and outcome.reason in REASONS:
+            report.fail(sent, REASONS[outcome.reason])
+        else:
+            report.keep(sent, outcome)
 
     def _origin(self, user: User) -> Origin:
         if user.site_id is None:

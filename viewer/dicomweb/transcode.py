@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from viewer.dicomweb.body import Segment
-from viewer.dicomweb.frames import Frames, lazily
+from viewer.dicomweb.frames import Frames
 from viewer.rendering.description import CannotDecode
 
 LARGEST = 0xFFFFFFFE
@@ -54,18 +54,13 @@ def _decoded(data_set: FileDataset, frames: Frames) -> tuple[Segment, ...]:
     total = size * frames.count
     if total > LARGEST:
         raise CannotDecode("the uncompressed pixel data would not fit into one element")
-    first = frames.decoded(1)
-    data_set.PhotometricInterpretation = first.photometric
+    data_set.PhotometricInterpretation = frames.decoded(1).photometric
     if frames.described.samples > 1:
         data_set.PlanarConfiguration = 0
     vr = b"OB" if frames.described.bits_allocated <= 8 else b"OW"
     header = struct.pack("<HH2sHL", 0x7FE0, 0x0010, vr, 0, total + total % 2)
-    pixels = [_frame(frames, number, size) for number in range(1, frames.count + 1)]
+    pixels = [frames.uncompressed(number) for number in range(1, frames.count + 1)]
     return (Segment.of(_written(data_set) + header), *pixels, Segment.of(b"\0" * (total % 2)))
-
-
-def _frame(frames: Frames, number: int, size: int) -> Segment:
-    return lazily(size, lambda: frames.decoded(number).little_endian())
 
 
 def _written(data_set: FileDataset) -> bytes:
