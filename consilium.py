@@ -12,18 +12,43 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from config import __version__
 from config.errors import ConfigurationError, ConsiliumError, Invalid
 
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from config.settings import Settings
+
 ROOMS = ("storage.commands", "gateway.commands", "viewer.commands")
 
 WRONG_INPUT = 2  # the caller has to change something: settings, arguments
 FAILED = 1
 INTERRUPTED = 130
+
+
+class Wiring:
+    """Hands each room what it may have of the others."""
+
+    @staticmethod
+    def web_app(settings: Settings) -> Flask:
+        """The web application; only its pages for referring doctors are handed the vault."""
+        from gateway.opening import open_gateway
+        from viewer.app import create_app
+
+        gateway = open_gateway(settings)
+        return create_app(
+            settings,
+            gateway.storage,
+            ingest=gateway.ingest.store,
+            identities=gateway.vault,
+            report_pdf=gateway.reports.pdf,
+            clean_text=gateway.clean_text,
+        )
 
 
 class CommandLine(click.Group):
@@ -65,8 +90,10 @@ class CommandLine(click.Group):
     type=click.Path(path_type=Path),
     help="The settings file; else $CONSILIUM_CONFIG, else consilium.toml in $CONSILIUM_HOME.",
 )
-def main(config_path: Path | None) -> None:
+@click.pass_context
+def main(context: click.Context, config_path: Path | None) -> None:
     """DICOM exchange gateway for tele-consultation."""
+    context.obj = Wiring()
     if config_path is not None:
         # Through the environment, so that processes started from this one read the same file.
         os.environ["CONSILIUM_CONFIG"] = str(config_path.absolute())

@@ -18,6 +18,9 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from config.errors import ConfigurationError
 
+PHANTOM = "phantom"
+"""Stands among a study's files for the computed series."""
+
 
 @dataclass(frozen=True, slots=True)
 class Patient:
@@ -43,52 +46,98 @@ class Patient:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """What the referring doctor asks on the request page."""
+
+    specialty: str
+    urgency: str
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
 class DemoStudy:
-    """One study a demo hospital sends: the sample files it is made of, and the route it is sent to."""
+    """One study a demo hospital sends: the sample files it is made of, and where to.
+
+    Parameters
+    ----------
+    called_ae
+        The called AE title; one that is a route opens a consultation by itself, and `request` is then None.
+    """
 
     site: str
     called_ae: str
     files: tuple[str, ...]
     patient: Patient
-    question: str = ""
+    request: Request | None = None
 
 
 STUDIES: tuple[DemoStudy, ...] = (
     DemoStudy(
         "RAYON-12",
-        "NEURO_EM",
-        ("693_UNCR.dcm", "phantom"),
+        "CONSILIUM",
+        ("693_UNCR.dcm", PHANTOM),
         Patient(
-            "Соколова^Мария^Андреевна", "12-004417", "19580314", "F", "A2611-0391", "КТ головного мозга", "Орлов^И^П"
+            "Соколова^Мария^Андреевна",
+            "12-004417",
+            "19580314",
+            "F",
+            "A2611-0391",
+            "КТ головного мозга",
+            "Орлов^Игорь^Павлович",
         ),
-        "Внезапная слабость в правой руке, 2 часа. Кровоизлияние? Показан ли перевод?",
+        Request(
+            "neurosurgery",
+            "emergency",
+            "Внезапная слабость в правой руке, 2 часа назад. Кровоизлияние? Показан ли перевод?",
+        ),
     ),
     DemoStudy(
         "RAYON-12",
         "RADIOLOGY",
         ("RG1_UNCR.dcm",),
         Patient(
-            "Кузнецов^Пётр^Сергеевич", "12-003981", "19710902", "M", "A2611-0377", "Рентгенография ОГК", "Орлов^И^П"
+            "Кузнецов^Пётр^Сергеевич",
+            "12-003981",
+            "19710902",
+            "M",
+            "A2611-0377",
+            "Рентгенография ОГК",
+            "Орлов^Игорь^Павлович",
         ),
-        "Кашель 3 недели, субфебрильная температура. Очаги в лёгких?",
     ),
     DemoStudy(
         "VALLEY",
-        "TRAUMA",
+        "CONSILIUM",
         ("MR2_UNCR.dcm",),
         Patient(
-            "Lindqvist^Erik", "VG-20881", "19840621", "M", "V-55120", "MR shoulder right", "Moreau^Claire", "ISO_IR 100", 1
+            "Lindqvist^Erik",
+            "VG-20881",
+            "19840621",
+            "M",
+            "V-55120",
+            "MR shoulder right",
+            "Moreau^Claire",
+            "ISO_IR 100",
+            1,
         ),
-        "Fall on outstretched arm. Rotator cuff tear?",
+        Request("traumatology", "planned", "Fall on the outstretched arm. Rotator cuff tear?"),
     ),
     DemoStudy(
         "VALLEY",
-        "ONCOLOGY",
+        "CONSILIUM",
         ("MR-SIEMENS-DICOM-WithOverlays.dcm",),
         Patient(
-            "Ferreira^Ana^Lúcia", "VG-19034", "19660117", "F", "V-55087", "MR liver", "Moreau^Claire", "ISO_IR 100", 2
+            "Ferreira^Ana^Lúcia",
+            "VG-19034",
+            "19660117",
+            "F",
+            "V-55087",
+            "MR liver",
+            "Moreau^Claire",
+            "ISO_IR 100",
+            2,
         ),
-        "Known lesion of segment V. Operable?",
+        Request("oncology", "urgent", "Known lesion of liver segment V. Operable?"),
     ),
 )
 
@@ -124,7 +173,9 @@ def _sign_over(ds: Dataset, study: DemoStudy, series: int, today: date) -> Datas
     ds.StudyInstanceUID = _uid(patient.accession, taken)
     ds.SeriesInstanceUID = _uid(patient.accession, taken, series)
     number = str(ds.get("InstanceNumber") or 1)
-    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = _uid(patient.accession, taken, series, number)
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = _uid(
+        patient.accession, taken, series, number
+    )
     ds.SeriesNumber = series
     return ds
 
@@ -132,7 +183,7 @@ def _sign_over(ds: Dataset, study: DemoStudy, series: int, today: date) -> Datas
 def instances(study: DemoStudy, today: date) -> Iterator[Dataset]:
     """Every instance of a demo study, ready to be sent."""
     for series, name in enumerate(study.files, 1):
-        if name == "phantom":
+        if name == PHANTOM:
             for ds in phantom(study):
                 yield _sign_over(ds, study, series, today)
         else:
