@@ -9,7 +9,6 @@ only honest choice.
 from __future__ import annotations
 
 import uuid
-import warnings
 from collections.abc import Iterator
 from io import BytesIO
 
@@ -204,10 +203,18 @@ def _values(element: DataElement) -> Iterator[str]:
 def _encodable(text: str, encodings: list[str]) -> bool:
     if text.isascii():
         return True
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        try:
-            data = encode_string(text, encodings)
-            return decode_bytes(data, encodings, TEXT_VR_DELIMS) == text
-        except (UnicodeError, Warning, LookupError):
-            return False
+    # Asked letter by letter first: pydicom warns about what it cannot encode, and replaces it.
+    if not all(any(_has(encoding, c) for encoding in encodings) for c in set(text)):
+        return False
+    try:
+        return decode_bytes(encode_string(text, encodings), encodings, TEXT_VR_DELIMS) == text
+    except (UnicodeError, LookupError):
+        return False
+
+
+def _has(encoding: str, character: str) -> bool:
+    try:
+        character.encode(encoding)
+    except (UnicodeError, LookupError):
+        return False
+    return True

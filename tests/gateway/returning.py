@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
+from sqlalchemy.orm import selectinload
 
 from gateway.deidentify.pseudonyms import Pseudonyms
 from gateway.reidentify import Reidentifier
@@ -14,7 +16,7 @@ from gateway.reports.build import Reports
 from storage.database import Database
 from storage.keys import Keys
 from storage.records import Identity, InstanceFacts, OriginalUIDs
-from storage.schema import Opinion, Series, Study
+from storage.schema import Consultation, Opinion, Series, Study, User
 from storage.vault import Vault
 from tests.consulting import World, length_mark
 
@@ -56,9 +58,9 @@ class Returning(World):
         super().__init__(directory)
         self.identity = identity or hospital()
         self.keys = Keys.create(directory / "vault.json")
-        vault_db = Database(f"sqlite:///{directory / 'vault.db'}", tree="vault")
-        vault_db.upgrade()
-        self.vault = Vault(vault_db, self.keys)
+        self.vault_db = Database(f"sqlite:///{directory / 'vault.db'}", tree="vault")
+        self.vault_db.upgrade()
+        self.vault = Vault(self.vault_db, self.keys)
         self.pseudonyms = Pseudonyms(self.keys.pseudonym_key)
         accession = self.identity.text("AccessionNumber")
         self.facts = InstanceFacts(
@@ -89,8 +91,6 @@ class Returning(World):
         return self.pseudonyms.uid(uid.encode()).decode()
 
     def remember(self, sop: str, sop_class: str = CT) -> None:
-        from dataclasses import replace
-
         self.vault.remember(
             "NORTH",
             replace(self.facts, sop_instance_uid=self.pseudo(sop)),
@@ -121,11 +121,9 @@ class Returning(World):
         """A signed opinion about the hospital's study."""
         c, doctor = self.consultations, self.user("onco-first")
         with self.db.write() as session:
-            from storage.schema import User
-
             session.query(User).filter_by(login="onco-first").one().full_name = author
         doctor.full_name = author
-        pid = c.request(
+        self.public_id = pid = c.request(
             self.facts.study_instance_uid,
             specialty="oncology",
             urgency="urgent",
@@ -137,6 +135,23 @@ class Returning(World):
             self.annotations.put(pid, doctor, mark["uid"], mark, None)
         draft = c.draft(pid, doctor, 0, findings, conclusion, recommendations)
         return c.sign(pid, doctor, draft.revision)
+
+    def loaded(self, opinion: Opinion) -> Opinion:
+        """The opinion as the outbox gives it."""
+        with self.db.read() as session:
+            return session.get_one(
+                Opinion,
+                opinion.id,
+                options=[
+                    selectinload(Opinion.consultation).options(
+                        selectinload(Consultation.site), selectinload(Consultation.study)
+                    )
+                ],
+            )
+
+    def close(self) -> None:
+        self.db.close()
+        self.vault_db.close()
 
 
 MARKS: dict[str, dict[str, Any]] = {
