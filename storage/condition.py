@@ -89,7 +89,7 @@ def look(db: Database, settings: Settings) -> Condition:
             session.scalar(select(func.count(QuarantineItem.id)).where(QuarantineItem.state == "held")) or 0
         )
         outbox = dict(
-            session.execute(select(OutboxItem.state, func.count()).group_by(OutboxItem.state)).tuples().all()
+            session.execute(select(OutboxItem.state, func.count()).group_by(OutboxItem.state)).all()
         )
         owed = session.scalar(select(func.min(OutboxItem.created_at)).where(OutboxItem.state == "pending"))
         by_state = select(Consultation.state, func.count()).group_by(Consultation.state)
@@ -98,8 +98,8 @@ def look(db: Database, settings: Settings) -> Condition:
             .where(Consultation.state.in_(OPEN_STATES), Consultation.due_at < moment)
             .group_by(Consultation.urgency)
         )
-        consultations = dict(session.execute(by_state).tuples().all())
-        overdue = dict(session.execute(late).tuples().all())
+        consultations = dict(session.execute(by_state).all())
+        overdue = dict(session.execute(late).all())
     return Condition(
         studies=studies,
         series=series,

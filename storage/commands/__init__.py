@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from storage.commands.people import centre, route, site, token, user
+from storage.commands.network import centre, route, site
+from storage.commands.people import token, user
 from storage.commands.upkeep import init, status, verify
 
 commands: list[click.Command] = [init, site, centre, route, user, token, status, verify]

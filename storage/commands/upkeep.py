@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from config.cli import json_option, print_json, with_settings
+from storage.commands.shared import opened_database
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -52,13 +53,9 @@ def init(settings: Settings, login: str, as_json: bool) -> None:
 def status(settings: Settings, as_json: bool) -> None:
     """Show what waits, grows or runs out: pending, sealed, quarantined, outbox, deadlines, disk."""
     from storage.condition import look
-    from storage.database import Database
 
-    db = Database(settings.database_url)
-    try:
+    with opened_database(settings) as db:
         condition = look(db, settings)
-    finally:
-        db.close()
     if as_json:
         print_json(condition.as_dict())
         return
@@ -121,7 +118,8 @@ def verify(settings: Settings, repair: bool, as_json: bool) -> None:
 
     from storage.verification import open_verifier
 
-    with open_verifier(settings) as verifier:
+    with opened_database(settings) as db:
+        verifier = open_verifier(settings, db)
         console = Console(stderr=True)
         with Progress(
             console=console, disable=as_json or not console.is_terminal, transient=True
