@@ -210,39 +210,39 @@ def test_the_command_line_is_audited_under_its_account(
     assert rows == [("system", "deployment.init"), ("system", "user.add"), ("cli:operator", "site.add")]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "stdin", "code", "words"),
-    [
-        (["site", "add", "R1", "--name", "x", "--ae", "B"], "", 1, 'site "R1" exists already'),
-        (["site", "add", "R2", "--name", "x", "--ae", "A"], "", 1, "belongs to another site"),
-        (
-            ["site", "add", "R2", "--name", "x", "--ae", "B", "--return-dicom", "x"],
-            "",
-            2,
-            "AETITLE@host:port",
-        ),
-        (["site", "add", "R2", "--name", "x"], "", 2, "Missing option '--ae'"),
-        (["centre", "add", "C1", "--name", "x", "--specialty", "astrology"], "", 2, "there is no specialty"),
-        (
-            ["route", "add", "X", "--specialty", "radiology", "--centre", "C9"],
-            "",
-            1,
-            "see consilium centre list",
-        ),
-        (["user", "add", "u", "--role", "referrer"], PASSWORD, 2, "belongs to a site"),
-        (["user", "add", "u", "--role", "auditor"], "short", 2, "at least 10 characters"),
-        (["user", "add", "u", "--role", "auditor"], "", 2, "at least 10 characters"),
-        (["token", "create", "nobody"], "", 1, 'there is no user "nobody"'),
-        (["nonsense"], "", 2, "No such command"),
-        (["--config", "/nowhere.toml", "status"], "", 2, "cannot be read"),
-    ],
-)
-def test_errors_are_one_clear_line(run: Run, arguments: list[str], stdin: str, code: int, words: str) -> None:
+ERRORS = [
+    (["site", "add", "R1", "--name", "x", "--ae", "B"], "", 1, 'site "R1" exists already'),
+    (["site", "add", "R2", "--name", "x", "--ae", "A"], "", 1, "belongs to another site"),
+    (
+        ["site", "add", "R2", "--name", "x", "--ae", "B", "--return-dicom", "x"],
+        "",
+        2,
+        "AETITLE@host:port",
+    ),
+    (["site", "add", "R2", "--name", "x"], "", 2, "Missing option '--ae'"),
+    (["centre", "add", "C1", "--name", "x", "--specialty", "astrology"], "", 2, "there is no specialty"),
+    (
+        ["route", "add", "X", "--specialty", "radiology", "--centre", "C9"],
+        "",
+        1,
+        "see consilium centre list",
+    ),
+    (["user", "add", "u", "--role", "referrer"], PASSWORD, 2, "belongs to a site"),
+    (["user", "add", "u", "--role", "auditor"], "short", 2, "at least 10 characters"),
+    (["user", "add", "u", "--role", "auditor"], "", 2, "at least 10 characters"),
+    (["token", "create", "nobody"], "", 1, 'there is no user "nobody"'),
+    (["nonsense"], "", 2, "No such command"),
+    (["--config", "/nowhere.toml", "status"], "", 2, "cannot be read"),
+]
+
+
+def test_errors_are_one_clear_line(run: Run) -> None:
     ok(run("init"))
     ok(run("site", "add", "R1", "--name", "x", "--ae", "A"))
-    result = run(*arguments, stdin=stdin)
-    assert result.exit_code == code, result.output
-    assert words in result.stderr and "Traceback" not in result.stderr
+    for arguments, stdin, code, words in ERRORS:
+        result = run(*arguments, stdin=stdin)
+        assert result.exit_code == code, result.output
+        assert words in result.stderr and "Traceback" not in result.stderr
 
 
 def test_without_init_one_is_told_to(run: Run, tmp_path: Path) -> None:
@@ -265,6 +265,7 @@ def test_a_fault_of_ours_shows_places_but_no_values(run: Run, monkeypatch: pytes
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("Иванов")
 
+    ok(run("init"))
     monkeypatch.setattr("storage.condition.look", fail)
     result = run("status")
     assert result.exit_code == 1
@@ -277,6 +278,7 @@ def test_an_interruption_is_not_a_fault(run: Run, monkeypatch: pytest.MonkeyPatc
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
+    ok(run("init"))
     monkeypatch.setattr("storage.condition.look", interrupt)
     assert run("status").exit_code == consilium.INTERRUPTED
 
@@ -285,6 +287,7 @@ def test_a_conflict_ends_with_1(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     def clash(*_: Any, **__: Any) -> None:
         raise Conflict("no")
 
+    ok(run("init"))
     monkeypatch.setattr("storage.condition.look", clash)
     assert run("status").exit_code == 1
 
