@@ -21,14 +21,13 @@ import re
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from config.errors import Conflict, PermanentError
-from gateway.deidentify.engine import Engine, Result
 from gateway.deidentify.errors import Refused
 from storage.audit import Audit
 from storage.consultations import Consultations
@@ -41,6 +40,9 @@ from storage.records import Disposition, Origin, Outcome
 from storage.schema import Centre, Route, Study
 from storage.spool import Spool
 from storage.vault import Vault
+
+if TYPE_CHECKING:
+    from gateway.deidentify.engine import Engine, Result
 
 log = structlog.get_logger(__name__)
 

@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import structlog
@@ -28,6 +28,9 @@ from gateway.association import LOCAL_LIMIT, AssociationPolicy, Rejected
 from gateway.receiving import FencedDIMSE, FencedSocket, IncomingDataSet, uid_or_empty
 from gateway.status import Status
 from gateway.storage_scp import Reception, StorageSCP, StoreRequest
+
+if TYPE_CHECKING:
+    from gateway.opening import Gateway
 
 log = structlog.get_logger(__name__)
 
@@ -268,6 +271,20 @@ class FencedServer(ThreadedAssociationServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.error("connection.failed", address=str(client_address[0]), exc_info=True)
+
+
+def make_server(settings: Settings, gateway: Gateway, *, shared_port: bool = False) -> DicomServer:
+    """The DICOM port of one process, with everything behind it."""
+    storage = gateway.storage
+    policy = AssociationPolicy(
+        storage.people,
+        storage.audit,
+        storage.spool,
+        ae_title=settings.dicom_ae_title,
+        limit=settings.dicom_max_associations,
+    )
+    scp = StorageSCP(gateway.ingest.store, storage.audit)
+    return DicomServer(settings, policy, scp, shared_port=shared_port)
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
