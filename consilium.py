@@ -7,7 +7,6 @@ Modules are imported when a command runs, so that ``consilium --help`` is quick.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -115,8 +114,6 @@ def show_settings(markdown: bool, check: bool) -> None:
 
 
 for _room in ROOMS:
-    if importlib.util.find_spec(_room) is None:
-        continue
     for _command in importlib.import_module(_room).commands:
         main.add_command(_command)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 
 from config.settings import Settings
 
@@ -18,7 +19,17 @@ GRACE = 30
 """Seconds a request may still take after the server was told to stop."""
 
 
-class WebServer(BaseApplication):  # type: ignore[misc]
+class ChainedLogger(Logger):  # type: ignore[misc]
+    """Gunicorn's loggers without handlers of their own: what they say goes through `config.logs`, which drops the text."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for logger in (self.error_log, self.access_log):
+            logger.handlers.clear()
+            logger.propagate = True
+
+
+class WebServer(BaseApplication):
     """Gunicorn serving one application.
 
     Parameters
@@ -51,6 +62,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]
             "accesslog": None,
             "errorlog": "-",
             "loglevel": "warning",
+            "logger_class": ChainedLogger,
             "proc_name": "consilium web",
             "worker_tmp_dir": str(self._settings.tmp_dir) if self._settings.tmp_dir.is_dir() else None,
         }

@@ -19,6 +19,7 @@ from tests.peers.process import Program, free_ports, wait_until
 
 CONSILIUM = Path(sys.executable).parent / "consilium"
 PASSWORD = "correct horse battery"
+GRACE = 45.0  # s; longer than the 40 the supervisor gives its programs
 TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -181,7 +182,7 @@ class Running:
     def stop(self) -> bool:
         """As an operator would; True if everything ended by itself."""
         program, self._program = self._program, None
-        return program is None or program.stop()
+        return program is None or program.stop(GRACE)
 
     @property
     def log(self) -> str:
@@ -225,4 +226,4 @@ class Running:
                 pytrace=False,
             )
         if not ended:
-            pytest.fail("consilium did not end within 20 s of SIGTERM", pytrace=False)
+            pytest.fail(f"consilium did not end within {GRACE:g} s of SIGTERM", pytrace=False)
