@@ -19,8 +19,8 @@ GRACE = 30
 """Seconds a request may still take after the server was told to stop."""
 
 
-class ChainedLogger(Logger):  # type: ignore[misc]
-    """Gunicorn's loggers without handlers of their own: what they say goes through `config.logs`, which drops the text."""
+class ChainedLogger(Logger):
+    """Gunicorn's loggers without handlers of their own: what they say goes through the chain of `config.logs`."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
