@@ -102,7 +102,8 @@ KEYS: Mapping[str, Shape] = {
     **_keys(
         _number,
         "port pid count counts_total instances frames files bytes size seconds milliseconds attempts attempt status "
-        "exit_code free reserve limit threads processes id quarantine item pending sealed removed total errors stored failed delivered series_id outbox",
+        "exit_code free reserve limit threads processes id quarantine item pending sealed removed total errors "
+        "stored failed delivered series_id outbox",
     ),
     **_keys(_counts, "counts"),
     **_keys(_error, "error cause"),
