@@ -233,7 +233,9 @@ export class Layer {
 }
 
 /** The words beside a mark while it is drawn and after: measurements, and whose it is if not mine. */
-export function linesBeside(layer: Layer, toolName: string, data: unknown, targetId: string): string[] {
+export function linesBeside(layer: Layer, toolName: string, data: unknown, target: string | readonly string[]): string[] {
+  // The rectangle hands over all its targets, the others one.
+  const targetId = typeof target === 'string' ? target : (target[0] ?? '');
   const frame = frameOf(targetId.replace(/^imageId:/, ''));
   const tool = markTool(toolName);
   if (!frame || !tool) return [];

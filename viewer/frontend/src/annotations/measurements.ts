@@ -16,16 +16,21 @@ function finite(value: unknown): number | null {
   return typeof single === 'number' && Number.isFinite(single) ? single : null;
 }
 
-/** "mm", "cm US Region", "px" → value in mm, or pixels. */
-function lengthOf(value: number, unit: string): Measurement | null {
-  if (unit.startsWith('mm')) return { value, unit: 'mm' };
+/**
+ * "mm", "cm US Region", "px" → value in mm, or pixels.
+ *
+ * Cornerstone says "mm" for every image it could place, spacing or not. A made-up millimetre is dangerous: without a
+ * spacing of the image's own it is a pixel.
+ */
+function lengthOf(value: number, unit: string, known: boolean): Measurement | null {
+  if (unit.startsWith('mm')) return { value, unit: known ? 'mm' : PIXELS };
   if (unit.startsWith('cm')) return { value: value * CENTIMETRE, unit: 'mm' };
   if (unit.startsWith('px')) return { value, unit: PIXELS };
   return null;
 }
 
-function areaOf(value: number, unit: string): Measurement | null {
-  if (unit.startsWith('mm')) return { value, unit: 'mm2' };
+function areaOf(value: number, unit: string, known: boolean): Measurement | null {
+  if (unit.startsWith('mm')) return { value, unit: known ? 'mm2' : SQUARE_PIXELS };
   if (unit.startsWith('cm')) return { value: value * CENTIMETRE ** 2, unit: 'mm2' };
   if (unit.startsWith('px')) return { value, unit: SQUARE_PIXELS };
   return null;
@@ -42,14 +47,14 @@ export function measurementsOf(tool: MarkTool, stats: Stats | undefined, frame: 
   const result: Measurements = {};
   const length = finite(stats['length']);
   if (tool === 'length' && length !== null) {
-    const measured = lengthOf(length, String(stats['unit'] ?? ''));
+    const measured = lengthOf(length, String(stats['unit'] ?? ''), frame.spacing !== null);
     if (measured) result.length = measured;
   }
   const angle = finite(stats['angle']);
   if (tool === 'angle' && angle !== null) result.angle = { value: angle, unit: 'deg' };
   if (tool !== 'ellipse' && tool !== 'rectangle') return result;
   const area = finite(stats['area']);
-  const measured = area === null ? null : areaOf(area, String(stats['areaUnit'] ?? ''));
+  const measured = area === null ? null : areaOf(area, String(stats['areaUnit'] ?? ''), frame.spacing !== null);
   if (measured) result.area = measured;
   // A colour image has three values per pixel and no meaningful mean.
   if (frame.samplesPerPixel > 1 || frame.photometric === 'PALETTE COLOR') return result;
@@ -70,14 +75,15 @@ export interface Words {
 
 function withUnit(measurement: Measurement, words: Words): string {
   const { value, unit } = measurement;
+  const grey = Number.isInteger(value) || Math.abs(value) >= 10 ? 0 : 1;
   const units: Record<string, [string, number]> = {
     mm: [words.unit.mm, 1],
     mm2: [words.unit.mm2, value < 100 ? 1 : 0],
     deg: [words.unit.deg, 1],
     [PIXELS]: [words.unit.px, 1],
     [SQUARE_PIXELS]: [words.unit.px2, 0],
-    [HOUNSFIELD]: [words.unit.hu, Math.abs(value) < 10 ? 1 : 0],
-    '1': ['', Math.abs(value) < 10 ? 1 : 0],
+    [HOUNSFIELD]: [words.unit.hu, grey],
+    '1': ['', grey],
   };
   const [name, digits] = units[unit] ?? [unit, 1];
   const gap = unit === 'deg' || name === '' ? '' : ' ';

@@ -1,8 +1,7 @@
 /**
  * Metadata Cornerstone asks for, where its own reading of DICOM JSON would mislead.
  *
- * - Pixel spacing: its provider answers 1 mm when an image has none, and ignores Imager Pixel Spacing. A made-up
- *   millimetre is dangerous; an unknown one must stay unknown ("px").
+ * - Pixel spacing: its provider ignores Imager Pixel Spacing and the functional groups' finer points.
  * - Frame of reference: annotations are filed under it; images without one get their series' UID so that two
  *   unrelated ultrasound clips do not share marks.
  */
@@ -32,8 +31,9 @@ function imagePlane(imageId: string): unknown {
     sliceThickness: frame.sliceThickness ?? undefined,
     sliceLocation: frame.sliceLocation ?? undefined,
     pixelSpacing: frame.spacing ? [frame.spacing.row, frame.spacing.column] : undefined,
-    rowPixelSpacing: frame.spacing?.row ?? null,
-    columnPixelSpacing: frame.spacing?.column ?? null,
+    // Something must be drawn: one pixel is one unit. What is measured in such units is called pixels (measurements.ts).
+    rowPixelSpacing: frame.spacing?.row ?? 1,
+    columnPixelSpacing: frame.spacing?.column ?? 1,
     usingDefaultValues: !(frame.spacing && frame.orientation && frame.position),
   };
 }

@@ -6,35 +6,13 @@
  */
 import { Enums, utilities } from '@cornerstonejs/core';
 import type { Frame } from '../data/frames';
+import { firstPart, measuredRate } from './rate';
 
 /** HTJ2K Lossless RPCL, PS3.5 A.4.4. */
 export const HTJ2K_RPCL = '1.2.840.10008.1.2.4.202';
 
-export interface FirstPart {
-  /** Bytes to ask for first. */
-  bytes: number;
-  /** Resolution levels left out of the preview: 1 halves each side. */
-  decodeLevel: number;
-}
-
-/** How much of a frame to ask for first, by its size; null when the whole is so small that splitting gains nothing. */
-export function firstPart(rows: number, columns: number): FirstPart | null {
-  const pixels = rows * columns;
-  if (pixels < 200 * 200) return null;
-  if (pixels <= 1024 * 1024) return { bytes: Math.round(pixels * 0.2), decodeLevel: 1 };
-  return { bytes: Math.round(pixels * 0.07), decodeLevel: 2 };
-}
-
 /** Lines faster than this show the exact picture as soon as they would the coarse one. */
 const FAST_LINE = 1_500_000;
-
-/** Bytes per second over the frames fetched so far; null before there is anything to judge by. */
-export function measuredRate(entries: readonly Pick<PerformanceResourceTiming, 'transferSize' | 'duration'>[]): number | null {
-  const useful = entries.filter((entry) => entry.transferSize > 8_000 && entry.duration > 0);
-  if (useful.length < 3) return null;
-  const rates = useful.map((entry) => entry.transferSize / (entry.duration / 1000)).sort((a, b) => a - b);
-  return rates[Math.floor(rates.length / 2)]!;
-}
 
 function frameTimings(): PerformanceResourceTiming[] {
   const all = performance.getEntriesByType('resource') as PerformanceResourceTiming[];

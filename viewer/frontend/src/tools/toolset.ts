@@ -51,7 +51,7 @@ export const MPR_GROUP = 'mpr';
 
 export interface ToolHooks {
   /** Lines beside a mark. */
-  lines: (toolName: string, data: unknown, targetId: string) => string[];
+  lines: (toolName: string, data: unknown, target: string | readonly string[]) => string[];
   /** Ask for the text of an arrow; call back with it, or with nothing to drop the arrow. */
   askText: (present: string, done: (text: string | undefined) => void) => void;
   mprReference: { colour: (viewportId: string) => string };
@@ -149,7 +149,7 @@ export class Toolset {
     for (const tool of ['length', 'ellipse', 'rectangle', 'angle'] as const) {
       const name = CLASSES[tool].toolName;
       this.stack.setToolConfiguration(name, {
-        getTextLines: (data: unknown, targetId: string) => this.hooks.lines(name, data, targetId),
+        getTextLines: (data: unknown, target: string | readonly string[]) => this.hooks.lines(name, data, target),
       });
     }
     this.stack.setToolConfiguration(ArrowAnnotateTool.toolName, {

@@ -13,7 +13,7 @@ export function openDialog(title: string, testid: string, content: HTMLElement, 
   const element = h(
     'dialog',
     { class: wide ? 'dialog wide' : 'dialog', testid, 'aria-label': title },
-    h('header', { class: 'dialog-head' }, h('h2', { text: title }), close),
+    h('header', { class: 'dialog-head' }, h('h2', { text: title, tabindex: -1, autofocus: true }), close),
     content,
   );
   const finish = () => {

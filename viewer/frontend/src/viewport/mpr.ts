@@ -1,5 +1,5 @@
 /** Three planes through one volume, with crosshairs that keep them together. */
-import { Enums, setVolumesForViewports, volumeLoader, type RenderingEngine, type StreamingImageVolume, type Types, type VolumeViewport } from '@cornerstonejs/core';
+import { cache, Enums, setVolumesForViewports, volumeLoader, type RenderingEngine, type StreamingImageVolume, type Types, type VolumeViewport } from '@cornerstonejs/core';
 import type { LoadedSeries } from '../data/dicomweb';
 import { edgeLetters } from '../geometry/orientation';
 import { cross, unit, vec3 } from '../geometry/vector';
@@ -97,13 +97,13 @@ export class Mpr {
     const volumeId = `cornerstoneStreamingImageVolume:${loaded.series.uid}`;
     const imageIds = loaded.frames.map((frame) => frame.imageId);
     const volume = (await volumeLoader.createAndCacheVolume(volumeId, { imageIds })) as StreamingImageVolume;
-    let arrived = 0;
-    show(this.progress, true);
-    volume.load(() => {
-      arrived += 1;
-      this.progress.style.setProperty('--share', String(Math.min(1, arrived / imageIds.length)));
-      show(this.progress, arrived < imageIds.length);
-    });
+    const arrived = () => {
+      const count = imageIds.filter((imageId) => cache.isLoaded(imageId)).length;
+      this.progress.style.setProperty('--share', String(count / imageIds.length));
+      show(this.progress, count < imageIds.length);
+    };
+    volume.load(arrived);
+    arrived();
     await setVolumesForViewports(this.engine, [{ volumeId }], ids);
     if (this.seriesUid !== loaded.series.uid) return;
     for (const pane of this.panes) {
