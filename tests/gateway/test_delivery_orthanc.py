@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import requests
 from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE
 
@@ -77,7 +78,8 @@ def original_image() -> Dataset:
     ds.StudyInstanceUID, ds.SeriesInstanceUID = STUDY, SERIES
     ds.PatientName, ds.PatientID, ds.AccessionNumber = "Иванов^Иван^Иванович", "MRN-7781", ACCESSION
     ds.Modality = "CT"
-    ds.is_little_endian, ds.is_implicit_VR = True, False
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return ds
 
 
@@ -87,10 +89,6 @@ def store(ds: Dataset, target: str) -> None:
     ae = AE()
     ae.add_requested_context(CT, ExplicitVRLittleEndian)
     association = ae.associate(host, int(port), ae_title=title)
-    from pydicom.dataset import FileMetaDataset
-
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     assert association.send_c_store(ds).Status == 0
     association.release()
 
