@@ -214,8 +214,6 @@ def _enforce(csrf: CSRFProtect) -> ResponseReturnValue | None:
     declared = declaration(current_app, request.endpoint)
     if declared is None:
         raise Undeclared(f"endpoint {request.endpoint} carries no access declaration")
-    if request.method == "OPTIONS" and "OPTIONS" not in (request.url_rule.methods if request.url_rule else ()):
-        return None
     if not declared.public:
         user = caller()
         if user.must_change_password and not declared.before_password_change:
@@ -240,7 +238,8 @@ def init_app(app: Flask) -> None:
     """Install sessions, tokens, CSRF protection and the default-deny hook."""
     manager = LoginManager()
     manager.init_app(app, add_context_processor=False)
-    manager.session_protection = None  # hospitals' addresses change in mid-shift; the epoch and the lifetime end sessions
+    # Hospitals' addresses change in mid-shift; what ends sessions is their lifetime and the account's epoch.
+    manager.session_protection = None
 
     @manager.user_loader
     def load(session_id: str) -> Principal | None:

@@ -1,7 +1,7 @@
 """The one table from exception to HTTP status, and the two shapes an error is answered in.
 
-Programs (`/api`, `/dicom-web`) get `{"error": {"code", "message", "detail"}}`; people get a page. Statuses follow RFC 9110 and,
-for DICOMweb, PS3.18 Section 8.5.
+Programs (`/api`, `/dicom-web`) get `{"error": {"code", "message", "detail"}}`; people get a page. Statuses follow
+RFC 9110 and, for DICOMweb, PS3.18 Section 8.5.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ TABLE: tuple[tuple[type[Exception], Answer], ...] = (
     ),
     (
         WrongPassword,
-        Answer(403, "wrong-password", _l("Wrong password"), _l("Nothing was signed. Type the password again.")),
+        Answer(
+            403, "wrong-password", _l("Wrong password"), _l("Nothing was signed. Type the password again.")
+        ),
     ),
     (
         errors.NotFound,
@@ -87,7 +89,12 @@ TABLE: tuple[tuple[type[Exception], Answer], ...] = (
     ),
     (
         errors.Invalid,
-        Answer(400, "invalid", _l("Something is not filled in right"), _l("Go back and correct what is named below.")),
+        Answer(
+            400,
+            "invalid",
+            _l("Something is not filled in right"),
+            _l("Go back and correct what is named below."),
+        ),
     ),
     (
         TooManyAttempts,
@@ -116,7 +123,12 @@ TABLE: tuple[tuple[type[Exception], Answer], ...] = (
     ),
     (
         errors.PermanentError,
-        Answer(422, "refused", _l("This cannot be done"), _l("Trying again will not help; see what is named below.")),
+        Answer(
+            422,
+            "refused",
+            _l("This cannot be done"),
+            _l("Trying again will not help; see what is named below."),
+        ),
     ),
 )
 
@@ -169,7 +181,12 @@ def respond(error: Exception) -> ResponseReturnValue:
     """Answer a request that ended in `error`."""
     answer = answer_for(error)
     if answer.status >= 500:
-        log.error("request.failed", endpoint=request.endpoint or "", error=type(error).__name__, status=answer.status)
+        log.error(
+            "request.failed",
+            endpoint=request.endpoint or "",
+            error=type(error).__name__,
+            status=answer.status,
+        )
         if answer is INTERNAL:
             log.error("request.traceback", exc_info=error)
     if answer.status == 401 and not wants_json() and not with_bearer():

@@ -1,7 +1,7 @@
 """Is this node alive, is it ready, and what do its numbers say: `/healthz`, `/readyz`, `/metrics`.
 
-`/healthz` answers as long as the process can. `/readyz` asks every store. What is wrong, and the metrics, are shown only to this
-machine or to an administrator's token: they tell how busy a hospital is. No label holds anything of a patient.
+`/healthz` answers as long as the process can. `/readyz` asks every store. What is wrong, and the metrics, are shown only
+to this machine or to an administrator's token: they tell how busy a hospital is. No label holds anything of a patient.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def facts(database: Database) -> Mapping[str, int]:
         "quarantine_held": select(func.count())
         .select_from(QuarantineItem)
         .where(QuarantineItem.state == "held"),
-        "consultations_open": select(func.count()).select_from(Consultation).where(Consultation.state.in_(OPEN)),
+        "consultations_open": select(func.count())
+        .select_from(Consultation)
+        .where(Consultation.state.in_(OPEN)),
         "consultations_overdue": select(func.count())
         .select_from(Consultation)
         .where(Consultation.state.in_(OPEN), Consultation.due_at < now()),
@@ -112,7 +114,9 @@ class StateCollector(Collector):
         for name, value in facts(self._web.storage.database).items():
             yield GaugeMetricFamily(f"consilium_{name}", HELP[name], value=value)
         free = shutil.disk_usage(self._web.settings.home).free
-        yield GaugeMetricFamily("consilium_disk_free_bytes", "Free space where this node keeps its files", value=free)
+        yield GaugeMetricFamily(
+            "consilium_disk_free_bytes", "Free space where this node keeps its files", value=free
+        )
         yield GaugeMetricFamily(
             "consilium_disk_reserve_bytes",
             "Free space below which nothing more is accepted",
@@ -156,7 +160,11 @@ def init_app(app: Flask, web: Services) -> None:
     @app.after_request
     def count(response: Response) -> Response:
         endpoint = request.endpoint or "none"  # our own names; an address may hold anything
-        method = request.method if request.method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS") else "other"
+        method = (
+            request.method
+            if request.method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
+            else "other"
+        )
         requests.labels(endpoint, method, str(response.status_code)).inc()
         started = g.get("started")
         if started is not None:

@@ -1,6 +1,6 @@
 """Languages of the pages: English is written in the sources, Russian in `viewer/translations`.
 
-The catalogue is read from its `.po` file when the application starts, so there is no compiled copy to go stale and nothing to build.
+The catalogue is read from its `.po` file when the application starts, so there is no compiled copy to go stale.
 The language of a request: the user's own, else the one chosen on this browser, else what the browser asks for, else the
 deployment's.
 """

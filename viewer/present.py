@@ -130,18 +130,24 @@ def moment(value: datetime | None, form: str = "short") -> Markup:
         "precise": "dd.MM.yyyy, HH:mm:ss" if _language() == "ru" else "d MMM yyyy, HH:mm:ss",
     }[form]
     iso = value.astimezone(UTC).isoformat(timespec="seconds")
-    return Markup('<time datetime="{}" data-form="{}">{}</time>').format(iso, form, format_datetime(value, pattern))
+    return Markup('<time datetime="{}" data-form="{}">{}</time>').format(
+        iso, form, format_datetime(value, pattern)
+    )
 
 
 def span(seconds: float) -> str:
-    """A length of time in its two largest units, abbreviated: ``2 d 3 h``, ``45 min``."""
+    """A length of time in its two largest units, abbreviated: ``2 d 3 h``, ``24 h``, ``45 min``."""
     minutes = int(abs(seconds) // 60)
-    days, hours, rest = minutes // 1440, minutes % 1440 // 60, minutes % 60
-    if days:
-        return gettext("%(days)d d %(hours)d h", days=days, hours=hours)
-    if hours:
-        return gettext("%(hours)d h %(minutes)d min", hours=hours, minutes=rest)
-    return gettext("%(minutes)d min", minutes=rest)
+    if minutes >= 2 * 1440:
+        days, hours = minutes // 1440, minutes % 1440 // 60
+        parts = [gettext("%(days)d d", days=days), gettext("%(hours)d h", hours=hours) if hours else ""]
+    else:
+        hours, rest = minutes // 60, minutes % 60
+        parts = [
+            gettext("%(hours)d h", hours=hours) if hours else "",
+            gettext("%(minutes)d min", minutes=rest) if rest or not hours else "",
+        ]
+    return " ".join(part for part in parts if part)
 
 
 def due(consultation: Any, now: datetime | None = None) -> Markup:
@@ -150,7 +156,11 @@ def due(consultation: Any, now: datetime | None = None) -> Markup:
         return Markup("")
     left = (consultation.due_at - (now or datetime.now(UTC))).total_seconds()
     tone = "over" if left < 0 else "soon" if left < _soon(consultation.urgency) else "calm"
-    words = gettext("overdue by %(span)s", span=span(left)) if left < 0 else gettext("%(span)s left", span=span(left))
+    words = (
+        gettext("overdue by %(span)s", span=span(left))
+        if left < 0
+        else gettext("%(span)s left", span=span(left))
+    )
     iso = consultation.due_at.astimezone(UTC).isoformat(timespec="seconds")
     return Markup('<time class="due due-{}" datetime="{}" data-due data-soon="{}">{}</time>').format(
         tone, iso, _soon(consultation.urgency), words
@@ -211,10 +221,8 @@ def init_app(app: Flask) -> None:
 
     def asset(name: str) -> str:
         if name not in versions or app.debug:
-            content = (app.static_folder and app.open_resource(f"static/{name}")) or None
-            assert content is not None
-            with content:
-                versions[name] = hashlib.sha256(content.read()).hexdigest()[:12]
+            with app.open_resource(f"static/{name}") as content:
+                versions[name] = hashlib.sha256(content.read()).hexdigest()[:12]  # type: ignore[arg-type]
         return url_for("static", filename=name, v=versions[name])
 
     app.jinja_env.globals["asset"] = asset

@@ -63,7 +63,9 @@ def series_of(db: Database, study_id: int) -> Sequence[Series]:
     """The visible series of a study, in the order of their numbers."""
     with db.read() as session:
         rows = session.scalars(select(Series).where(Series.study_id == study_id, Series.visible)).all()
-    return sorted(rows, key=lambda row: (int(row.number) if row.number.lstrip("-").isdecimal() else 1 << 31, row.id))
+    return sorted(
+        rows, key=lambda row: (int(row.number) if row.number.lstrip("-").isdecimal() else 1 << 31, row.id)
+    )
 
 
 def site_studies(
@@ -100,7 +102,9 @@ def consultants(db: Database, centre_id: int | None) -> Sequence[User]:
 
 def centres_for(db: Database, specialty: str | None = None) -> Sequence[Centre]:
     """Active centres, those that answer in `specialty` if one is given."""
-    query = select(Centre).where(Centre.active).options(selectinload(Centre.specialties)).order_by(Centre.name)
+    query = (
+        select(Centre).where(Centre.active).options(selectinload(Centre.specialties)).order_by(Centre.name)
+    )
     with db.read() as session:
         found = session.scalars(query).all()
     return [c for c in found if specialty is None or specialty in {s.specialty for s in c.specialties}]
@@ -116,7 +120,8 @@ def timeline(db: Database, audit: Audit, public_id: str) -> list[Step]:
     with db.read() as session:
         names = _names(session, logins)
     return [
-        Step(event.at, event.action.removeprefix("consultation."), _who(event.actor, names)) for event in events
+        Step(event.at, event.action.removeprefix("consultation."), _who(event.actor, names))
+        for event in events
     ]
 
 

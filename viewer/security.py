@@ -1,7 +1,7 @@
 """What every response and cookie of the web application carries to keep browsers honest.
 
-The yardstick is OWASP ASVS 5, chapters V3 (web frontend) and V7 (sessions): a strict Content Security Policy without inline
-script, host-bound cookies that scripts cannot read, no caching of anything that shows a patient.
+The yardstick is OWASP ASVS 5, chapters V3 (web frontend) and V7 (sessions): a strict Content Security Policy without
+inline script, host-bound cookies that scripts cannot read, no caching of anything that shows a patient.
 """
 
 from __future__ import annotations

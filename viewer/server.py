@@ -48,7 +48,9 @@ class WebServer(BaseApplication):
     def load_config(self) -> None:
         host = self._settings.http_host
         options: dict[str, Any] = {
-            "bind": f"[{host}]:{self._settings.http_port}" if ":" in host else f"{host}:{self._settings.http_port}",
+            "bind": f"[{host}]:{self._settings.http_port}"
+            if ":" in host
+            else f"{host}:{self._settings.http_port}",
             "worker_class": "gthread",
             "workers": 1,
             "threads": self._settings.http_threads,

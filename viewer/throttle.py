@@ -1,8 +1,8 @@
 """Slows down guessing of passwords: so many failures per login and per address, then a wait.
 
 Failures are counted in the audit trail, where each is recorded anyway, so the count holds across threads, nodes and
-restarts, and needs no store of its own. Attempts for a login that does not exist count just the same, or the answer would
-tell which logins exist. What was typed into the login field is kept only if it is a login: people type passwords there.
+restarts, and needs no store of its own. Attempts for a login that does not exist count just the same, or the answer
+would tell which logins exist. What was typed into the login field is kept only if it is a login: people type passwords there.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ def _subject(login: str) -> str:
 
 def _refuse_haste(subject: str) -> None:
     since = datetime.now(UTC) - WINDOW
-    for condition, limit in ((AuditEvent.subject == subject, PER_LOGIN), (AuditEvent.origin == origin(), PER_ADDRESS)):
+    for condition, limit in (
+        (AuditEvent.subject == subject, PER_LOGIN),
+        (AuditEvent.origin == origin(), PER_ADDRESS),
+    ):
         wait = _wait(condition, limit, since)
         if wait > 0:
             raise TooManyAttempts(wait)

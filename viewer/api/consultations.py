@@ -109,11 +109,18 @@ def _listing(api: Api, web: Services) -> None:
         return shapes.consultation(opened, caller())
 
     def _cleaned(study_uid: str, text: str) -> str:
-        queries.visible_study(web.storage.database, caller(), study_uid)  # the cleaner knows every site's patients
+        queries.visible_study(
+            web.storage.database, caller(), study_uid
+        )  # the cleaner knows every site's patients
         return web.clean(study_uid, text)
 
     @api.operation(
-        "GET", "/consultations/<public_id>", "One consultation", roles_=CLINICAL, answer="Consultation", errors=["404"]
+        "GET",
+        "/consultations/<public_id>",
+        "One consultation",
+        roles_=CLINICAL,
+        answer="Consultation",
+        errors=["404"],
     )
     def get_consultation(public_id: str) -> dict[str, Any]:
         return shapes.consultation(consultations.get(public_id, caller()), caller())
@@ -147,7 +154,9 @@ def _changes(api: Api, web: Services) -> None:
 
         act.__name__ = f"{verb}_consultation"
         path = f"/consultations/<public_id>/{verb}"
-        api.operation("POST", path, summary, roles_=roles, body="Text", answer="Consultation", errors=changed)(act)
+        api.operation(
+            "POST", path, summary, roles_=roles, body="Text", answer="Consultation", errors=changed
+        )(act)
 
     simple("accept", "Take a requested consultation", ("consultant",))
     simple("acknowledge", "Close a delivered consultation: the site has read the opinion", ("referrer",))
@@ -167,7 +176,9 @@ def _changes(api: Api, web: Services) -> None:
     )
     def assign_consultation(public_id: str, body: dict[str, Any]) -> dict[str, Any]:
         assignee, centre = body.get("assignee"), body.get("centre")
-        assigned = consultations.assign(public_id, caller(), assignee or None, centre or None, origin=origin())
+        assigned = consultations.assign(
+            public_id, caller(), assignee or None, centre or None, origin=origin()
+        )
         return shapes.consultation(assigned, caller())
 
 

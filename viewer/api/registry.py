@@ -1,4 +1,4 @@
-"""One declaration per operation of the API: it makes the route, the access rule, the check of the body and the document.
+"""One declaration per operation of the API makes the route, the access rule, the check of the body and the document.
 
 What `/api/openapi.json` says is therefore what is enforced; an operation cannot be left out of it.
 """
@@ -97,7 +97,17 @@ class Api:
             said = " ".join((view.__doc__ or "").split())
             self.operations.append(
                 Operation(
-                    method, path, name, summary, said, tuple(roles_), body, schema, status, tuple(errors), query or {}
+                    method,
+                    path,
+                    name,
+                    summary,
+                    said,
+                    tuple(roles_),
+                    body,
+                    schema,
+                    status,
+                    tuple(errors),
+                    query or {},
                 )
             )
 
@@ -138,7 +148,11 @@ class Api:
             "components": {
                 "schemas": SCHEMAS,
                 "securitySchemes": {
-                    "token": {"type": "http", "scheme": "bearer", "description": "consilium token create LOGIN"},
+                    "token": {
+                        "type": "http",
+                        "scheme": "bearer",
+                        "description": "consilium token create LOGIN",
+                    },
                     "session": {
                         "type": "apiKey",
                         "in": "cookie",

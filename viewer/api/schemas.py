@@ -41,7 +41,7 @@ _STRING = {"type": "string"}
 _PERSON = _object("*", login=_STRING, name=_STRING)
 _PLACE = _object("*", code=_STRING, name=_STRING)
 
-_MARK = {
+_MARK: dict[str, Any] = {
     "uid": _STRING,
     "tool": {"type": "string", "enum": list(POINTS)},
     "label": _or_null({"type": "string", "maxLength": 200}),
@@ -137,7 +137,11 @@ SCHEMAS: dict[str, Any] = {
     "Draft": _object(
         "revision findings conclusion recommendations",
         closed=True,
-        revision={"type": "integer", "minimum": 0, "description": "The one this text was written over; 0 at first"},
+        revision={
+            "type": "integer",
+            "minimum": 0,
+            "description": "The one this text was written over; 0 at first",
+        },
         findings={"type": "string", "maxLength": MAX_SECTION},
         conclusion={"type": "string", "maxLength": MAX_SECTION},
         recommendations={"type": "string", "maxLength": MAX_SECTION},
@@ -162,7 +166,9 @@ SCHEMAS: dict[str, Any] = {
     "AnnotationInput": _object(
         "tool series_instance_uid sop_instance_uid points_image",
         **_MARK,
-        revision=_or_null({"type": "integer", "description": "Of the annotation replaced; null for a new one"}),
+        revision=_or_null(
+            {"type": "integer", "description": "Of the annotation replaced; null for a new one"}
+        ),
     ),
     "Annotation": _object(
         "*",

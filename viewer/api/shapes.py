@@ -60,7 +60,8 @@ def consultation(row: Consultation, user: User) -> dict[str, Any]:
         "revision": row.revision,
         "actions": list(allowed_actions(user, row)),
         "messages": [
-            {"kind": m.kind, "text": m.text, "author": person(m.author), "at": moment(m.at)} for m in row.messages
+            {"kind": m.kind, "text": m.text, "author": person(m.author), "at": moment(m.at)}
+            for m in row.messages
         ],
     }
 

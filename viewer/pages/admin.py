@@ -40,7 +40,9 @@ def dashboard() -> ResponseReturnValue:
     )
 
 
-def _saved(work: Callable[[], object], done: str, endpoint: str, page: Callable[[dict[str, str]], str]) -> ResponseReturnValue:
+def _saved(
+    work: Callable[[], object], done: str, endpoint: str, page: Callable[[dict[str, str]], str]
+) -> ResponseReturnValue:
     """Do `work` and go back to the list, or show the form again with what was wrong with it."""
     try:
         work()
@@ -71,7 +73,10 @@ def add_site() -> ResponseReturnValue:
     form = Form()
 
     def work() -> None:
-        code, name = form.text("code", required=True, longest=32), form.text("name", required=True, longest=200)
+        code, name = (
+            form.text("code", required=True, longest=32),
+            form.text("name", required=True, longest=200),
+        )
         titles = form.text("ae_titles", required=True, longest=400).replace(",", " ").split()
         region = form.text("region", longest=100)
         returns = [
@@ -91,7 +96,10 @@ def add_site() -> ResponseReturnValue:
 @roles("administrator")
 def switch_site(code: str, verb: str) -> ResponseReturnValue:
     services().storage.people.set_site_active(code, verb == "activate", actor=actor())
-    flash(gettext("The site may send.") if verb == "activate" else gettext("The site may no longer send."), "good")
+    flash(
+        gettext("The site may send.") if verb == "activate" else gettext("The site may no longer send."),
+        "good",
+    )
     return redirect(url_for("admin.sites"))
 
 
@@ -105,7 +113,9 @@ def centres() -> ResponseReturnValue:
 
 
 def _centres(problems: dict[str, str]) -> str:
-    return render_template("admin/centres.html", centres=services().storage.people.centres(), problems=problems)
+    return render_template(
+        "admin/centres.html", centres=services().storage.people.centres(), problems=problems
+    )
 
 
 @blueprint.post("/centres")
@@ -114,7 +124,10 @@ def add_centre() -> ResponseReturnValue:
     form = Form()
 
     def work() -> None:
-        code, name = form.text("code", required=True, longest=32), form.text("name", required=True, longest=200)
+        code, name = (
+            form.text("code", required=True, longest=32),
+            form.text("name", required=True, longest=200),
+        )
         chosen = [code for code in request.form.getlist("specialties") if code in SPECIALTIES]
         if not chosen:
             form.wrong("specialties", gettext("Choose at least one."))
@@ -231,7 +244,9 @@ def switch_user(login: str, verb: str) -> ResponseReturnValue:
     if login == caller().login:
         raise Invalid("you cannot close your own account; ask another administrator")
     services().storage.people.set_active(login, verb == "activate", actor=actor())
-    flash(gettext("The account is open.") if verb == "activate" else gettext("The account is closed."), "good")
+    flash(
+        gettext("The account is open.") if verb == "activate" else gettext("The account is closed."), "good"
+    )
     return redirect(url_for("admin.users"))
 
 

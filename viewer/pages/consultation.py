@@ -25,13 +25,15 @@ def show(public_id: str) -> ResponseReturnValue:
     return _page(public_id, {})
 
 
-def _page(public_id: str, problems: dict[str, str]) -> ResponseReturnValue:
+def _page(public_id: str, problems: dict[str, str]) -> str:
     web, user = services().storage, caller()
     consultation = web.consultations.get(public_id, user)
     study = consultation.study
     images_open = user.centre_id is not None and consultation.centre_id == user.centre_id
     actions = allowed_actions(user, consultation)
-    web.audit.record("consultation.view", actor=f"user:{user.login}", subject=f"consultation:{public_id}", origin=origin())
+    web.audit.record(
+        "consultation.view", actor=f"user:{user.login}", subject=f"consultation:{public_id}", origin=origin()
+    )
     return render_template(
         "consultation.html",
         c=consultation,

@@ -1,8 +1,8 @@
 """The referring doctor's pages: own patients under their real names, asking, and reading the answer.
 
 This is the only room of the web that holds the vault. A `Desk` is handed it by the application factory and shows
-identities to referrers of the patient's own site, nobody else. Names never go into an address, a cookie or a log: searching
-is a POST whose result is the answer itself.
+identities to referrers of the patient's own site, nobody else. Names never go into an address, a cookie or a log:
+searching is a POST whose result is the answer itself.
 """
 
 from __future__ import annotations
@@ -215,11 +215,14 @@ class Desk:
             return self._request_page(study, values, error.fields), 400
         except Conflict:
             problem = gettext(
-                "A consultation about this study in this specialty is still open. Cancel it first, or wait for the answer."
+                "A consultation about this study in this specialty is still open. "
+                "Cancel it first, or wait for the answer."
             )
             return self._request_page(study, values, {"specialty": problem}), 409
         except (Invalid, NotFound):
-            problem = gettext("This centre does not answer in this specialty. Choose another, or leave the choice open.")
+            problem = gettext(
+                "This centre does not answer in this specialty. Choose another, or leave the choice open."
+            )
             return self._request_page(study, values, {"centre": problem}), 400
         flash(gettext("The request is on its way."), "good")
         return redirect(url_for("referrer.consultation", public_id=consultation.public_id))
@@ -337,5 +340,9 @@ def removed_parts(before: str, after: str) -> list[str]:
     """The stretches of `before` that cleaning took out, for the doctor who wrote them to see; never kept."""
     old, new = _TOKEN.findall(before), _TOKEN.findall(after)
     matcher = difflib.SequenceMatcher(a=old, b=new, autojunk=False)
-    parts = ("".join(old[i1:i2]).strip() for tag, i1, i2, _, _ in matcher.get_opcodes() if tag in ("delete", "replace"))
+    parts = (
+        "".join(old[i1:i2]).strip()
+        for tag, i1, i2, _, _ in matcher.get_opcodes()
+        if tag in ("delete", "replace")
+    )
     return [part for part in parts if part]

@@ -1,15 +1,20 @@
 // Small comforts; every page works without them. No framework, no inline script (see viewer/security.py).
 
 const body = document.body.dataset;
-const [unitDays, unitHours, unitMinutes] = (body.units ?? '-1 d -2 h|-1 h -2 min|-1 min').split('|');
+const [unitDays, unitHours, unitMinutes] = (body.units ?? '-1 d|-1 h|-1 min').split('|');
 
-/** A length of time in its two largest units, as `viewer.present.span` writes it; -1 and -2 stand for the numbers. */
+/** A length of time in its two largest units, as `viewer.present.span` writes it; -1 stands for the number. */
 function span(milliseconds) {
   const minutes = Math.floor(Math.abs(milliseconds) / 60000);
-  const [days, hours, rest] = [Math.floor(minutes / 1440), Math.floor((minutes % 1440) / 60), minutes % 60];
-  if (days) return unitDays.replace('-1', days).replace('-2', hours);
-  if (hours) return unitHours.replace('-1', hours).replace('-2', rest);
-  return unitMinutes.replace('-1', rest);
+  const write = (unit, number) => unit.replace('-1', number);
+  if (minutes >= 2880) {
+    const hours = Math.floor((minutes % 1440) / 60);
+    return write(unitDays, Math.floor(minutes / 1440)) + (hours ? ` ${write(unitHours, hours)}` : '');
+  }
+  const hours = Math.floor(minutes / 60);
+  const rest = minutes % 60;
+  const parts = [hours ? write(unitHours, hours) : '', rest || !hours ? write(unitMinutes, rest) : ''];
+  return parts.filter(Boolean).join(' ');
 }
 
 function countDown() {
