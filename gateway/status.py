@@ -49,11 +49,13 @@ BY_REASON: dict[str, int] = {
     "truncated": CANNOT_UNDERSTAND,
     "class-mismatch": DATA_SET_DOES_NOT_MATCH,
     "malformed-uid": INVALID_SOP_INSTANCE,
+    "internal": PROCESSING_FAILURE,  # the bytes are held, but a failure of ours is never called anything else
 }
 
 BY_ERROR: tuple[tuple[type[BaseException], Status], ...] = (
     (TransientError, Status(OUT_OF_RESOURCES, "cannot be kept now, send again later")),
     (MemoryError, Status(OUT_OF_RESOURCES, "cannot be kept now, send again later")),
+    (OSError, Status(OUT_OF_RESOURCES, "cannot be kept now, send again later")),
     (Forbidden, Status(NOT_AUTHORIZED, "not permitted")),
     (Exception, Status(PROCESSING_FAILURE, "not kept: the gateway failed, its log tells where")),
 )

@@ -6,14 +6,19 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from config.settings import Settings, load
 from storage.audit import Audit
 from storage.database import Database
+from storage.keys import Keys
 from storage.people import People
 from storage.spool import Spool
+
+if TYPE_CHECKING:
+    from gateway.opening import Gateway
 
 
 @dataclass
@@ -62,3 +67,14 @@ def house(settings: Settings, empty_databases: Path) -> Iterator[House]:
     people.add_route("ONCO_URG", specialty="oncology", urgency="urgent", centre_code="onco")
     yield House(settings, database, people, Audit(database), Spool(settings.spool_dir))
     database.close()
+
+
+@pytest.fixture
+def gateway(house: House) -> Iterator[Gateway]:
+    """Everything behind the doors, real: vault, de-identification, ingest."""
+    from gateway.opening import open_gateway
+
+    Keys.create(house.settings.vault_key_file)
+    gateway = open_gateway(house.settings)
+    yield gateway
+    gateway.close()

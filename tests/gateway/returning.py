@@ -18,6 +18,7 @@ from storage.keys import Keys
 from storage.records import Identity, InstanceFacts, OriginalUIDs
 from storage.schema import Consultation, Opinion, Series, Study, User
 from storage.vault import Vault
+from storage.vault_schema import VaultBase
 from tests.consulting import World, length_mark
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -59,7 +60,7 @@ class Returning(World):
         self.identity = identity or hospital()
         self.keys = Keys.create(directory / "vault.json")
         self.vault_db = Database(f"sqlite:///{directory / 'vault.db'}", tree="vault")
-        self.vault_db.upgrade()
+        VaultBase.metadata.create_all(self.vault_db.engine)
         self.vault = Vault(self.vault_db, self.keys)
         self.pseudonyms = Pseudonyms(self.keys.pseudonym_key)
         accession = self.identity.text("AccessionNumber")

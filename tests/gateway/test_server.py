@@ -234,6 +234,8 @@ def test_private_classes_that_settings_name_are_stored(server: DicomServer, memo
         (Outcome(Disposition.QUARANTINED, reason="unparseable"), 0xC000, "unparseable"),
         (Outcome(Disposition.QUARANTINED, reason="class-mismatch"), 0xA900, "class-mismatch"),
         (Outcome(Disposition.QUARANTINED, reason="malformed-uid"), 0x0117, "malformed-uid"),
+        (Outcome(Disposition.QUARANTINED, reason="internal"), 0x0110, "internal"),
+        (OSError(5, "Input/output error"), 0xA700, "send again"),
         (StorageFull("full"), 0xA700, "send again"),
         (StorageUnavailable("down"), 0xA700, "send again"),
         (MemoryError(), 0xA700, "send again"),
