@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from config import __version__
+from config.cli import with_settings
 from config.errors import ConfigurationError, ConsiliumError, Invalid
 
 if TYPE_CHECKING:
@@ -111,6 +112,21 @@ def show_settings(markdown: bool, check: bool) -> None:
         return
     loaded = load()
     click.echo("the settings are right" if check else reference.in_force(loaded), nl=check)
+
+
+@main.command()
+@with_settings
+def serve(settings: Settings) -> int:
+    """Receive, serve the pages and do the work: `dicom`, `web` and `worker` in one supervised group."""
+    from gateway.server import check_port_is_free
+    from gateway.supervisor import Supervisor, programs
+    from storage.keys import Keys
+
+    settings.prepare_home()
+    Keys.load(settings.vault_key_file)  # one clear word here instead of one from each program
+    check_port_is_free(settings.dicom_host, settings.dicom_port)
+    check_port_is_free(settings.http_host, settings.http_port)
+    return Supervisor(programs(["dicom", "web", "worker"], settings.dicom_processes)).run()
 
 
 for _room in ROOMS:
