@@ -58,7 +58,7 @@ $(VENV)/bin/pip:
 	.ci/venv $(VENV) $(PYTHON)
 
 $(VENV)/.installed: setup.cfg pyproject.toml | $(VENV)/bin/pip
-	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[build]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[build,demo]'
 	@touch $@
 
 $(VENV)/.test-installed: setup.cfg pyproject.toml $(VENV)/.installed

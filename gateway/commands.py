@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from config.cli import json_option, operator, print_json, print_table, with_settings
+from gateway.demo.command import demo
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -78,6 +79,20 @@ def worker(settings: Settings) -> None:
         running.start()
         _wait_for_signal()
         running.stop()
+
+
+@click.command()
+@with_settings
+def serve(settings: Settings) -> None:
+    """Run everything: receivers, web server and worker, restarted when one dies."""
+    from gateway.server import check_port_is_free
+    from gateway.supervisor import Supervisor, programs
+
+    settings.prepare_home()
+    for host, port in ((settings.dicom_host, settings.dicom_port), (settings.http_host, settings.http_port)):
+        check_port_is_free(host, port)
+    supervisor = Supervisor(programs(["dicom", "web", "worker"], settings.dicom_processes))
+    click.get_current_context().exit(supervisor.run())
 
 
 # --- quarantine ---
@@ -202,4 +217,4 @@ def discard(settings: Settings, numbers: tuple[int, ...], yes: bool) -> None:
             click.echo(f"{number}: discarded")
 
 
-commands: list[click.Command] = [dicom, worker, quarantine]
+commands: list[click.Command] = [dicom, worker, serve, demo, quarantine]

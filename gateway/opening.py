@@ -64,7 +64,8 @@ def open_gateway(settings: Settings) -> Gateway:
         audit=storage.audit,
         reserve=settings.disk_reserve,
     )
-    engine = Engine(keys.pseudonym_key, load_profiles())
+    profiles = load_profiles()
+    engine = Engine(keys.pseudonym_key, profiles)
     ingest = Ingest(
         database=storage.database,
         spool=storage.spool,
@@ -77,7 +78,8 @@ def open_gateway(settings: Settings) -> Gateway:
         audit=storage.audit,
         keys=keys,
     )
-    reports = Reports(storage.database, Reidentifier(vault, engine.families, storage.audit))
+    families = list(dict.fromkeys(engine.pseudonyms(name) for name in profiles))
+    reports = Reports(storage.database, Reidentifier(vault, families, storage.audit))
     deliverer = Deliverer(
         storage.database,
         storage.outbox,

@@ -73,9 +73,9 @@ def populate(gateway: Gateway) -> dict[str, str]:
                 returns=[("dicom", f"{h.ae_title}@127.0.0.1:{h.port}")],
             )
     if CENTRE[0] not in {centre.code for centre in people.centres()}:
-        people.add_centre(*CENTRE, SPECIALTIES)
+        people.add_centre(*CENTRE, specialties=SPECIALTIES)
     if people.route("RADIOLOGY") is None:
-        people.add_route("RADIOLOGY", "radiology", urgency="urgent", centre_code=CENTRE[0])
+        people.add_route("RADIOLOGY", specialty="radiology", urgency="urgent", centre_code=CENTRE[0])
     logins = {user.login for user in people.users()}
     passwords: dict[str, str] = {}
     for person in PEOPLE:
