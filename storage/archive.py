@@ -71,8 +71,8 @@ class Entry:
     pixels: Pixels | None = field(repr=False)
     bulk: dict[str, tuple[int, int]] = field(repr=False)
     etag: str
-    _metadata: Callable[[], Json] = field(repr=False)
-    _place: Place = field(repr=False)
+    _metadata: Callable[[], Json] = field(repr=False, compare=False)
+    _place: Place = field(repr=False, compare=False)
 
     @property
     def metadata(self) -> Json:

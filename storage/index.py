@@ -311,7 +311,8 @@ def _insert(session: Session, table: type[DeclarativeBase], **values: Any) -> bo
         insert = postgresql.insert(table).values(_fitted(table, values)).on_conflict_do_nothing()
     else:
         insert = sqlite.insert(table).values(_fitted(table, values)).on_conflict_do_nothing()
-    return session.connection().execute(insert).rowcount == 1
+    returned = session.connection().execute(insert.returning(table.__table__.c.id))
+    return returned.first() is not None
 
 
 def _fitted(table: type[DeclarativeBase], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import struct
 from base64 import b64encode
 from typing import Any
 
+import numpy as np
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
@@ -129,7 +130,7 @@ def _numbers(vr: str, raw: bytes) -> list[Any]:
     count = len(raw) // struct.calcsize(code)
     values = struct.unpack_from(f"<{count}{code}", raw)
     if vr == "FL":  # the shortest decimal that gives the same float again, not the digits of its double
-        values = tuple(float(f"{value:.9g}") for value in values)
+        values = tuple(float(str(np.float32(value))) for value in values)
     if vr in ("FL", "FD"):  # PS3.18 F.2.3: what JSON's numbers cannot say is a string
         return [value if math.isfinite(value) else _special(value) for value in values]
     if vr in ("SV", "UV"):
