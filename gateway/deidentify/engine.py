@@ -189,6 +189,8 @@ class Engine:
         mapped = {name: run.map_uids(getattr(uids, name).encode()).decode() for name in _MAPPED}
         facts = read_facts(run, by_tag, mapped, opened.transfer_syntax_uid, uids.sop_class_uid)
         meta = _file_meta(uids.sop_class_uid, facts.sop_instance_uid, opened.transfer_syntax_uid)
+        if run.private_removed:
+            run.counts["private removed"] = run.private_removed
         if run.residual:
             run.counts["residual"] = run.residual
         counts = {name: count for name, count in sorted(run.counts.items()) if count}

@@ -2,8 +2,8 @@
 
 Nothing is decoded. What is found is blanked in place, so offsets and lengths stay: application data and comment
 segments of JPEG and JPEG-LS (ITU-T T.81 B.2.4), comments and boxes of JPEG 2000 and HTJ2K (T.800 A.9.2), bytes after
-the end of a codestream, and bits outside Bits Stored (where old overlays were kept, PS3.3 C.9.2). An instance without them is
-bit-identical.
+the end of a codestream, and bits outside Bits Stored (where old overlays were kept, PS3.3 C.9.2). An instance without
+them is bit-identical.
 """
 
 from __future__ import annotations

@@ -141,10 +141,13 @@ class Plan:
     def safe_private(self) -> bool:
         return "retain_safe_private" in self.profile.options
 
-    def code(self, tag: int, sop_class_uid: str = "") -> str:
-        """Action code of a listed attribute, for documentation and certificates."""
-        kind, mandatory = self._type_at_top(tag, sop_class_uid)
-        return effective(self._table[tag], self.profile, kind, mandatory)
+    def described(self, tag: int) -> str:
+        """The action for documentation: one code, or the compound one where only the IOD can tell."""
+        row = self._table[tag]
+        if tag in _SPECIAL:
+            return {0x0040A730: "content items", 0x00420011: "refused"}.get(tag, "pseudonym")
+        chosen = {row.options[name] for name in row.options if name in self.profile.options}
+        return "C" if "C" in chosen else "K" if "K" in chosen else row.basic
 
     def top(self, sop_class_uid: str) -> Mapping[int, Action]:
         """Handlers of the main data set of a SOP class."""

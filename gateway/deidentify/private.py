@@ -6,6 +6,7 @@ E.3.10-1, whatever block the creator got. A creator element is kept only if some
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from gateway.deidentify import actions, dates
@@ -16,27 +17,32 @@ if TYPE_CHECKING:
     from gateway.deidentify.run import Run
 
 
+@lru_cache(maxsize=1)
+def _creators() -> frozenset[str]:
+    return frozenset(creator for creator, _, _ in safe_private())
+
+
 def kept(run: Run, elements: list[Element]) -> dict[int, str]:
     """Tags of one data set that stay, creators included, each with the VR of the table (empty: none given)."""
-    table = safe_private()
-    creators: dict[int, str] = {}  # group and block → creator
+    table, known = safe_private(), _creators()
+    blocks: dict[int, str] = {}  # group and block → creator, of those in the table
     stay: dict[int, str] = {}
     for element in elements:
-        tag = element.tag
-        if not tag & 0x10000:
-            continue
-        low = tag & 0xFFFF
-        if 0x10 <= low <= 0xFF:
-            creators[tag & 0xFFFF0000 | low << 8] = run.value(element).rstrip(b"\0 ").decode("latin-1")
-            continue
-        block = tag & 0xFFFFFF00
-        creator = creators.get(block)
-        if creator is None:
-            continue
-        vr = table.get((creator, tag >> 16, tag & 0xFF))
-        if vr is not None:
-            stay[tag] = vr
-            stay[tag & 0xFFFF0000 | tag >> 8 & 0xFF] = "LO"
+        tag = element[0]
+        if tag & 0x10000 and 0x10 <= tag & 0xFFFF <= 0xFF:
+            creator = run.value(element).rstrip(b"\0 ").decode("latin-1")
+            if creator in known:
+                blocks[tag & 0xFFFF0000 | (tag & 0xFF) << 8] = creator
+    if not blocks:
+        return stay
+    for element in elements:
+        tag = element[0]
+        creator = blocks.get(tag & 0xFFFFFF00, "")
+        if creator and tag & 0x10000:
+            vr = table.get((creator, tag >> 16, tag & 0xFF))
+            if vr is not None:
+                stay[tag] = vr
+                stay[tag & 0xFFFF0000 | tag >> 8 & 0xFF] = "LO"
     return stay
 
 

@@ -30,7 +30,20 @@ _TITLE = re.compile(
     r"(?i:(?<![^\W_])(?:mr|mrs|ms|miss|herr|frau|patient|pt|name|г-н|г-жа|гр|пациент\w{0,3}|больн\w{2,3}|фио))[\s.:=^]*$"
 )
 _ID_LABEL = r"(?i:(?<![^\W_])(?:id|mrn|no|nr|№|n|иб|и/б|карта|история|пациент|patient|pat|acc))[\s.:#№=-]*"
-_MONTHS = ["jan|янв", "feb|фев", "mar|мар", "apr|апр", "may|ма[йя]", "jun|июн", "jul|июл", "aug|авг", "sep|сен", "oct|окт", "nov|ноя", "dec|дек"]
+_MONTHS = [
+    "jan|янв",
+    "feb|фев",
+    "mar|мар",
+    "apr|апр",
+    "may|ма[йя]",
+    "jun|июн",
+    "jul|июл",
+    "aug|авг",
+    "sep|сен",
+    "oct|окт",
+    "nov|ноя",
+    "dec|дек",
+]
 
 
 @lru_cache(maxsize=1)
@@ -156,7 +169,7 @@ class Terms:
     ) -> bool:
         """Whether a closer look is needed; may be wrong with yes, never with no."""
         free = b"\n".join(prose).decode("utf-8", "replace")
-        if free and patterns.HINT.search(free):
+        if free and patterns.HINT.search(free) and (patterns.find(free) or patterns.has_date(free)):
             return True
         if self._in_text(free + "\n" + b"\n".join(texts).decode("utf-8", "replace")):
             return True
@@ -365,7 +378,7 @@ class Cleaner:
 
     @staticmethod
     def _clinical(text: str, start: int, end: int) -> bool:
-        """Whether an eponym stands with the noun it goes with, within two words (Parkinson's disease, круг Виллизия)."""
+        """Whether an eponym stands with the noun it goes with, within two words (Parkinson's disease)."""
         context = _vocabulary()[2]
         before = [word.lower() for word in _WORD.findall(text[max(0, start - 40) : start])][-2:]
         after = [word.lower() for word in _WORD.findall(text[end : end + 40])][:3]

@@ -81,6 +81,7 @@ class Run:
         self.cleaner = cleaner
         self.counts: Counter[str] = Counter()
         self.residual = 0
+        self.private_removed = 0
         self.depth = 0
         self.texts: list[bytes] = []
         self.prose: list[bytes] = []
@@ -224,7 +225,11 @@ class Run:
             elif tag & 0x10000:
                 if safe is None:
                     safe = private.kept(self, elements) if self.plan.safe_private else {}
-                piece = self._private(element, safe)
+                if tag in safe:
+                    piece = self._safe(element, safe[tag])
+                else:
+                    self._unsafe(element)
+                    piece = None
             else:
                 self._unlisted(element)
                 piece = None
@@ -259,15 +264,15 @@ class Run:
 
         return keep_value(self, element)
 
-    def _private(self, element: Element, safe: dict[int, str]) -> Any:
-        if element.tag in safe:
-            if 0x10 <= element.tag & 0xFFFF <= 0xFF:
-                return KEEP
-            return private.keep(self, element, safe[element.tag])
-        if element.vr == b"PN":
+    def _safe(self, element: Element, vr: str) -> Any:
+        if 0x10 <= element[0] & 0xFFFF <= 0xFF:
+            return KEEP
+        return private.keep(self, element, vr)
+
+    def _unsafe(self, element: Element) -> None:
+        if element[1] == b"PN":
             self.note("name", element)
-        self.counts["private removed"] += 1
-        return None
+        self.private_removed += 1
 
     def _unlisted(self, element: Element) -> None:
         """What the plan has no entry for: repeating groups and group lengths go, the rest is not understood."""
