@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session, selectinload
 
 from config.errors import Conflict, NotFound
@@ -50,15 +50,20 @@ class Outbox:
     def due(self, limit: int = 10) -> list[OutboxItem]:
         """Lease up to `limit` rows that may be tried now; each carries its opinion and consultation."""
         at = now()
+        is_due = and_(
+            OutboxItem.state == "pending",
+            OutboxItem.next_attempt_at <= at,
+            or_(OutboxItem.leased_until.is_(None), OutboxItem.leased_until <= at),
+        )
+        with self.db.read() as session:
+            # Asked every second, and mostly there is nothing: no reason to make writers wait.
+            if session.scalar(select(OutboxItem.id).where(is_due).limit(1)) is None:
+                return []
         with self.db.write() as session:
             rows = list(
                 session.scalars(
                     select(OutboxItem)
-                    .where(
-                        OutboxItem.state == "pending",
-                        OutboxItem.next_attempt_at <= at,
-                        or_(OutboxItem.leased_until.is_(None), OutboxItem.leased_until <= at),
-                    )
+                    .where(is_due)
                     .order_by(OutboxItem.next_attempt_at, OutboxItem.id)
                     .limit(limit)
                     .with_for_update(skip_locked=True)

@@ -24,9 +24,9 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.status import code_to_category
 
+from gateway.deidentify.engine import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from gateway.delivery.registry import Delivery, Rejected, Unreachable, channel
 from gateway.reports.build import Part
-from gateway.reports.header import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from storage.targets import parse_dicom
 
 log = structlog.get_logger(__name__)
@@ -77,7 +77,7 @@ def send(delivery: Delivery) -> Mapping[str, Any]:
 def _associate(delivery: Delivery, parts: list[Part]) -> Association:
     target = parse_dicom(delivery.target)
     ae = AE(ae_title=delivery.calling_ae_title)
-    ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    ae.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.connection_timeout = CONNECT_TIMEOUT
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ANSWER_TIMEOUT

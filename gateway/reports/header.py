@@ -22,7 +22,7 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import TEXT_VR_DELIMS, PersonName
 
-import config
+from gateway.deidentify.engine import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from gateway.reidentify import Reidentified
 
 UTF8 = "ISO_IR 192"
@@ -34,7 +34,6 @@ FROM_HOSPITAL = (
     "StudyDate",
     "StudyTime",
     "AccessionNumber",
-    "IssuerOfAccessionNumberSequence",
     "ReferringPhysicianName",
     "StudyDescription",
     "PatientName",
@@ -64,9 +63,6 @@ REQUIRED = frozenset(
 """Those of Type 2: written empty where the hospital had none."""
 
 _NAMESPACE = uuid.UUID("5f0c9d1e-8a53-5b6e-9a57-7f5a1d1c0c2b")
-
-IMPLEMENTATION_CLASS_UID = UID("2.25.206170402398153466186427139208229376811")
-IMPLEMENTATION_VERSION_NAME = f"CONSILIUM_{config.__version__}"[:16]
 
 
 def report_uid(*parts: str) -> UID:
@@ -100,7 +96,7 @@ def encoded(ds: Dataset) -> bytes:
     meta.MediaStorageSOPClassUID = ds.SOPClassUID
     meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     plain = Dataset()
     for tag in ds.keys():  # noqa: SIM118  raw elements must stay raw
@@ -137,8 +133,8 @@ def _hospital_values(who: Reidentified) -> Iterator[tuple[str, str, bytes]]:
         tag = tag_for_keyword(keyword)
         assert tag is not None
         known = who.identity.elements.get(tag)
-        if known is not None and known[0] != "SQ":
-            yield keyword, known[0] if len(known[0]) == 2 else dictionary_VR(tag), known[1]
+        if known is not None:
+            yield keyword, dictionary_VR(tag), known[1]
         elif keyword in who.kept:
             yield keyword, dictionary_VR(tag), who.kept[keyword].encode("ascii", "ignore")
         elif keyword in REQUIRED:

@@ -85,8 +85,23 @@ class Returning(World):
             study.study_date = "20200101"
             study.modalities = modality
             session.query(Series).filter_by(study_id=study.id).one().series_instance_uid = self.pseudo(SERIES)
+        if self.originals:
+            self.first = (self.pseudo(SERIES), self.pseudo(self.originals[0]))
         self.reidentifier = Reidentifier(self.vault, [self.pseudonyms], self.audit)
         self.reports = Reports(self.db, self.reidentifier)
+
+    def receive(self, facts: InstanceFacts, identity: Identity, uids: OriginalUIDs) -> None:
+        """Let the northern study be this instance's instead."""
+        self.vault.remember("NORTH", facts, identity, uids)
+        with self.db.write() as session:
+            study = session.query(Study).filter_by(patient_id=self.facts.patient_id).one()
+            for name in ("study_instance_uid", "patient_id", "patient_sex", "study_time", "accession_number"):
+                setattr(study, name, getattr(facts, name))
+            session.query(Series).filter_by(
+                study_id=study.id
+            ).one().series_instance_uid = facts.series_instance_uid
+        self.facts, self.identity = facts, identity
+        self.first = (facts.series_instance_uid, facts.sop_instance_uid)
 
     def pseudo(self, uid: str) -> str:
         return self.pseudonyms.uid(uid.encode()).decode()
@@ -103,8 +118,8 @@ class Returning(World):
         """A mark on the first instance."""
         return {
             **length_mark(uid),
-            "series_instance_uid": self.pseudo(SERIES),
-            "sop_instance_uid": self.pseudo(self.originals[0]),
+            "series_instance_uid": self.first[0],
+            "sop_instance_uid": self.first[1],
             "frame_of_reference_uid": self.pseudo(FRAME_OF_REFERENCE),
             **more,
         }

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
 
+from gateway.deidentify.engine import Engine
+from gateway.deidentify.profile import load_profiles
 from gateway.deidentify.pseudonyms import Pseudonyms
 from gateway.reidentify import Mismatch, Reidentifier
 from gateway.reports.content import ReportContent
@@ -111,3 +116,39 @@ def test_a_foreign_key_refuses(world: Returning) -> None:
     foreign = Reidentifier(world.vault, [Pseudonyms(b"another deployment's key")], world.audit)
     with pytest.raises(Mismatch):
         foreign.match(ReportContent.of(opinion), opinion.consultation)
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small_implicit.dcm", "examples_ybr_color.dcm"])
+@pytest.mark.parametrize("profile", ["clinical", "basic", "teaching"])
+def test_what_the_engine_took_off_comes_back(tmp_path: Path, name: str, profile: str) -> None:
+    """The whole way of a real file: de-identified, remembered, answered, in the hospital's study again."""
+    ds = dcmread(get_testdata_file(name))
+    ds.SpecificCharacterSet = "ISO_IR 144"
+    ds.PatientName, ds.PatientID, ds.AccessionNumber = "Иванов^Иван", "MRN-1", "A-417"
+    ds.StudyDescription = "Исследование"
+    ds.PatientBirthDate, ds.StudyDate = "19610412", "20261103"
+    source = BytesIO()
+    ds.save_as(source)
+    world = Returning(tmp_path, modality=ds.Modality)
+    engine = Engine(world.keys.pseudonym_key, load_profiles())
+    result = engine.run(source.getvalue(), site_code="NORTH", profile=profile)
+    clean = BytesIO()
+    result.write(clean)
+    assert b"MRN-1" not in clean.getvalue() and b"A-417" not in clean.getvalue()
+    world.receive(result.facts, result.identity, result.uids)
+    world.reidentifier.pseudonyms = [engine.pseudonyms(p) for p in ("clinical", "basic", "teaching")]
+    opinion = world.loaded(world.signed([world.mark("m")]))
+    content, who = world.reports.identified(opinion)
+    for part in world.reports.parts(content, who):
+        back = dcmread(BytesIO(part.data))
+        assert back.get_item("PatientName").value.rstrip() == "Иванов^Иван".encode("iso8859_5")
+        assert (back.PatientID, back.AccessionNumber, back.StudyInstanceUID) == (
+            "MRN-1",
+            "A-417",
+            ds.StudyInstanceUID,
+        )
+        assert (back.PatientBirthDate, back.StudyDate) == ("19610412", "20261103")
+        assert back.StudyTime == ds.get("StudyTime", "") and back.PatientSex == ds.get("PatientSex", "")
+        assert back.StudyDescription == "Исследование"
+        assert ds.SOPInstanceUID.encode() in part.data or part.name == "pdf"
+    world.close()

@@ -333,6 +333,7 @@ def test_multi_frame_images_are_referred_to_by_frame(worlds: Any, tmp_path: Path
     world = worlds(modality="US", instances=0)
     world.originals = ["1.2.643.5.1.100.2.7"]
     world.remember(world.originals[0], US_MULTI_FRAME)
+    world.first = (world.facts.series_instance_uid, world.pseudo(world.originals[0]))
     _, _, parts = reported(world, [world.mark("m", points_world=None), world.mark("n", frame=12)])
     sr = validated(parts["sr"], tmp_path)
     frames = [i.ReferencedSOPSequence[0].ReferencedFrameNumber for i in items(sr) if i.ValueType == "IMAGE"]
