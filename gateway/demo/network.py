@@ -35,7 +35,7 @@ class Hospital:
     port: int
 
 
-CENTRE = ("NATIONAL", "National Consultation Centre · Национальный центр консультаций")
+CENTRE = ("NATIONAL", "Национальный центр консультаций")
 SPECIALTIES = ("radiology", "neurosurgery", "traumatology", "oncology", "cardiology")
 HOSPITALS = (
     Hospital("RAYON-12", "Районная больница № 12", "Север", "RAYON12", 11113),
