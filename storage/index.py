@@ -192,6 +192,29 @@ class Index:
                 return member.source_sha256
         return None
 
+    def object_keys(self, series_instance_uid: str) -> frozenset[str]:
+        """Keys of the packs and manifests a series owns."""
+        query = (
+            select(Pack.key, Pack.manifest_key)
+            .join(Series)
+            .where(Series.series_instance_uid == series_instance_uid)
+        )
+        with self.db.read() as session:
+            return frozenset(key for row in session.execute(query) for key in row)
+
+    def instance_uids(self, series_instance_uid: str) -> frozenset[str]:
+        """SOP Instance UIDs of a series, pending on any node or sealed."""
+        in_series = Series.series_instance_uid == series_instance_uid
+        with self.db.read() as session:
+            pending = session.scalars(select(Instance.sop_instance_uid).join(Series).where(in_series)).all()
+            packs = session.execute(
+                select(Pack.manifest_key, Pack.manifest_sha256).join(Series).where(in_series)
+            ).all()
+        sealed = (
+            m.sop_instance_uid for key, digest in packs for m in self.manifests.get(key, digest).members
+        )
+        return frozenset((*pending, *sealed))
+
     def study(self, study_instance_uid: str) -> Study:
         """The study with its site; NotFound when there is none."""
         query = (

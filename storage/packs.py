@@ -6,15 +6,20 @@ members always give the same bytes, so a pack that was lost can be made again un
 
 from __future__ import annotations
 
+import gzip
+import shutil
+import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from config.errors import StorageUnavailable
+from config.errors import Invalid, StorageUnavailable
 from storage.durable import translated_io
+from storage.manifest import Manifest
 from storage.objects import ObjectStore
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # a time of day would make equal packs differ
@@ -99,6 +104,29 @@ def object_digest(objects: ObjectStore, key: str) -> tuple[str, int]:
     """SHA-256 and size of what an object store gives back for a key; NotFound when nothing."""
     with objects.open(key) as stream:
         return _digest(iter(lambda: stream.read(CHUNK), b""))
+
+
+def object_members(objects: ObjectStore, key: str, tmp_dir: Path) -> frozenset[str]:
+    """SOP Instance UIDs in a pack, by its own directory, or in a manifest; Invalid when it is neither."""
+    try:
+        if key.endswith(".json.gz"):
+            return frozenset(m.sop_instance_uid for m in Manifest.from_bytes(objects.get(key)).members)
+        tmp_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=tmp_dir) as file:
+            with objects.open(key) as stream:
+                shutil.copyfileobj(stream, file, CHUNK)
+            with zipfile.ZipFile(file) as archive:
+                return frozenset(name.partition("-")[2].removesuffix(".dcm") for name in archive.namelist())
+    except (
+        gzip.BadGzipFile,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        zlib.error,
+        zipfile.BadZipFile,
+    ) as error:
+        raise Invalid("an object is neither pack nor manifest") from error
 
 
 def _digest(chunks: Iterator[bytes]) -> tuple[str, int]:

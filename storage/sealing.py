@@ -117,7 +117,7 @@ class Sealer:
         query = (
             select(Series.id)
             .join(Instance, Instance.series_id == Series.id)
-            .where(Instance.node == self._node, ~Series.sealed, Series.id.not_in(unscreened))
+            .where(Instance.node == self._node, Series.id.not_in(unscreened))
             .group_by(Series.id, Series.changed_at)
             .having(or_(Series.changed_at <= at - self._seal_after, func.count() >= self._seal_instances))
             .order_by(Series.changed_at)

@@ -3,7 +3,7 @@
 What is compared: each pack and manifest with its digest, each pending instance of this node with its file, counters
 with what they count, objects and spool files with the rows that own them, quarantined files with their rows, and the
 audit trail with itself. Repairs never remove what something refers to: a damaged pack is made again from the spool, a
-counter counted again, leftovers of interrupted work put aside.
+counter counted again, leftovers of interrupted work put aside or, where they are second copies, removed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from typing import Any, TypeVar
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import joinedload
 
-from config.errors import ConsiliumError, NotFound
+from config.errors import ConsiliumError, Invalid, NotFound
 from config.settings import Settings
 from storage.audit import Audit
 from storage.database import Database
 from storage.index import Index
 from storage.objects import ObjectStore, open_object_store
+from storage.packs import object_members
 from storage.schema import Instance, Pack, QuarantineItem, Series, Study, now
 from storage.sealing import Sealer
 from storage.spool import Spool
@@ -70,12 +71,19 @@ class Verifier:
     """Looks at everything this node can see; `checked` counts what was looked at, by kind."""
 
     def __init__(
-        self, settings: Settings, db: Database, objects: ObjectStore, spool: Spool, sealer: Sealer
+        self,
+        settings: Settings,
+        db: Database,
+        objects: ObjectStore,
+        spool: Spool,
+        index: Index,
+        sealer: Sealer,
     ) -> None:
         self._settings = settings
         self._db = db
         self._objects = objects
         self._spool = spool
+        self._index = index
         self._sealer = sealer
         self.checked: Counter[str] = Counter()
 
@@ -212,25 +220,41 @@ class Verifier:
 
     def _stray_objects(self, repair: bool) -> Iterator[Finding]:
         settled = now() - SETTLED
+        before, owned = "", frozenset[str]()
         for key in self._objects.list("packs/"):
             self.checked["objects"] += 1
-            with self._db.read() as session:
-                owned = session.scalar(
-                    select(Pack.id).where((Pack.key == key) | (Pack.manifest_key == key)).limit(1)
-                )
-            if owned is not None:
+            series_uid = key.split("/")[1]
+            if series_uid != before:  # keys come in order, so a series' are together
+                before, owned = series_uid, self._index.object_keys(series_uid)
+            # Asked again for a stranger: it may have been sealed since
+            if key in owned or key in self._index.object_keys(series_uid):
                 continue
             try:
                 if self._objects.stat(key).modified > settled:
                     continue
+                unknown = self._unknown_in(key, series_uid)
             except NotFound:
+                continue
+            if unknown or unknown is None:
+                yield _stranger(key, unknown)
                 continue
             if repair:
                 self._objects.delete(key)
-            problem = "belongs to no series: sealing was interrupted after it was put"
+            problem = "is a second copy that belongs to no series: sealing was interrupted after it was put"
             yield Finding(
                 "object", key, problem, "run consilium verify --repair to remove it", repaired=repair
             )
+
+    def _unknown_in(self, key: str, series_uid: str) -> frozenset[str] | None:
+        """SOP Instance UIDs in an object nobody refers to that are nowhere else; None when it cannot be read."""
+        try:
+            members = object_members(self._objects, key, self._settings.tmp_dir)
+        except Invalid:
+            return None
+        try:
+            return members - self._index.instance_uids(series_uid)
+        except ConsiliumError:  # the series cannot be read itself: this may be its last copy
+            return members
 
     def _stray_files(self, repair: bool) -> Iterator[Finding]:
         kept = self._kept_by_packs()
@@ -276,6 +300,18 @@ class Verifier:
             last = batch[-1].id
 
 
+def _stranger(key: str, unknown: frozenset[str] | None) -> Finding:
+    """A finding about an object that belongs to no series and is not known to be a mere copy."""
+    if unknown is None:
+        return Finding(
+            "object", key, "is neither pack nor manifest", "find out who put it there, and remove it by hand"
+        )
+    problem = f"holds {len(unknown)} instances the index does not know"
+    return Finding(
+        "object", key, problem, "the database may be older than the objects: restore a newer copy of it"
+    )
+
+
 def _count_of() -> Any:
     """SQL for the number of instances a series really has, pending and sealed."""
     pending = select(func.count(Instance.id)).where(Instance.series_id == Series.id).scalar_subquery()
@@ -291,9 +327,10 @@ def open_verifier(settings: Settings, db: Database) -> Verifier:
     """A verifier over everything the settings name."""
     objects = open_object_store(settings)
     spool = Spool(settings.spool_dir, settings.disk_reserve)
+    index = Index(db, settings.node, objects)
     sealer = Sealer(
         db,
-        Index(db, settings.node, objects),
+        index,
         spool,
         objects,
         tmp_dir=settings.tmp_dir,
@@ -303,4 +340,4 @@ def open_verifier(settings: Settings, db: Database) -> Verifier:
         transcode=settings.transcode,
         trust_after=settings.trust_after,
     )
-    return Verifier(settings, db, objects, spool, sealer)
+    return Verifier(settings, db, objects, spool, index, sealer)

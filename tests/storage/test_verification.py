@@ -35,7 +35,9 @@ def store(tmp_path: Path) -> Room:
 
 @pytest.fixture
 def verify(store: Room, settings: Settings) -> Callable[..., list[Finding]]:
-    verifier = Verifier(replace(settings, node="n1"), store.db, store.objects, store.spool, store.sealer)
+    verifier = Verifier(
+        replace(settings, node="n1"), store.db, store.objects, store.spool, store.index, store.sealer
+    )
 
     def run(*, repair: bool = False) -> list[Finding]:
         steps = 0
@@ -134,19 +136,48 @@ def test_counters_are_counted_again(store: Room, verify: Verify) -> None:
 
 
 def test_leftovers_of_interrupted_work_are_put_aside(store: Room, verify: Verify, tmp_path: Path) -> None:
-    store.objects.put("packs/2.25.9/1-ab.zip", b"interrupted")
+    pack = the_pack(store)
+    copy, manifest = f"packs/{SERIES}/9-ab.zip", f"packs/{SERIES}/9-ab.json.gz"
+    store.objects.put(copy, store.objects.get(pack.key))
+    store.objects.put(manifest, store.objects.get(pack.manifest_key))
     with store.spool.writer() as writer:
         writer.write(b"never acknowledged")
         name = writer.commit()
     assert verify(repair=True) == [], "they may belong to work in progress"
-    age(tmp_path / "objects" / "packs/2.25.9/1-ab.zip")
+    age(tmp_path / "objects" / copy)
+    age(tmp_path / "objects" / manifest)
     age(store.spool.path(name))
-    assert {f.what for f in verify()} == {"object", "spool"}
-    assert store.objects.exists("packs/2.25.9/1-ab.zip") and store.spool.path(name).exists()
+    assert [f.what for f in verify()] == ["object", "object", "spool"]
+    assert store.objects.exists(copy) and store.spool.path(name).exists()
     assert all(f.repaired for f in verify(repair=True))
-    assert not store.objects.exists("packs/2.25.9/1-ab.zip")
+    assert not store.objects.exists(copy) and not store.objects.exists(manifest)
     assert (store.spool.orphans / name).read_bytes() == b"never acknowledged"
     assert verify() == [] and len(store.archive.entries(SERIES)) == 3
+
+
+def test_objects_an_older_database_does_not_know_are_never_removed(
+    store: Room, verify: Verify, tmp_path: Path
+) -> None:
+    """As after restoring yesterday's copy of the database: these objects may be all there is."""
+    pack = the_pack(store)
+    with store.db.write() as session:
+        session.execute(delete(Pack))
+        session.execute(update(Series).values(instance_count=1))
+    for key in (pack.key, pack.manifest_key):
+        age(tmp_path / "objects" / key)
+    found = [f for f in verify(repair=True) if f.what == "object"]
+    assert [f.repaired for f in found] == [False, False]
+    assert all("2 instances" in f.problem and "restore" in f.remedy for f in found)
+    assert store.objects.exists(pack.key) and store.objects.exists(pack.manifest_key)
+
+
+def test_what_is_no_pack_is_left_to_a_person(store: Room, verify: Verify, tmp_path: Path) -> None:
+    for key in ("packs/2.25.9/1-ab.zip", "packs/2.25.9/1-ab.json.gz", "packs/stray"):
+        store.objects.put(key, b"strange")
+        age(tmp_path / "objects" / key)
+    found = verify(repair=True)
+    assert [(f.what, f.repaired) for f in found] == [("object", False)] * 3
+    assert store.objects.exists("packs/stray")
 
 
 def test_files_a_pack_still_keeps_are_not_leftovers(store: Room, verify: Verify) -> None:
