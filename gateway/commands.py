@@ -32,12 +32,16 @@ def _gateway(settings: Settings) -> Iterator[Gateway]:
 
 
 def _wait_for_signal() -> None:
-    """Until SIGTERM or SIGINT; a second one ends the process at once."""
+    """Until SIGTERM or SIGINT; a second Ctrl-C ends the process at once.
+
+    A second SIGTERM does nothing: a service manager sends one to the whole group, and the supervisor one more.
+    """
     told: list[int] = []  # a threading.Event could be locked by the very wait its handler interrupts
 
     def tell(number: int, _frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         told.append(number)
 
     signal.signal(signal.SIGTERM, tell)
