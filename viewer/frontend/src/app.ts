@@ -342,6 +342,7 @@ export class App {
     this.tools.freeze();
     const chip = this.root.querySelector('[data-testid="state"]');
     if (chip) chip.textContent = t().state['signed']!;
+    this.root.querySelector('[data-testid="due"]')?.remove();
     this.update();
   }
 
@@ -369,7 +370,8 @@ export class App {
       mpr: this.mpr.open,
       mprWhy: this.mpr.open ? null : this.mprWhy(),
       cine: { possible: !this.mpr.open && this.cine.suits(pane), playing: this.cine.playing, fps: this.cine.fps },
-      marking: this.context.canAnnotate || this.layer.all.length > 0,
+      marking: this.context.canAnnotate,
+      anyMarks: this.layer.all.length > 0,
       marksVisible: this.marksVisible,
       panelOpen: this.panelOpen,
       presets: presetsFor(pane?.frame?.modality ?? ''),

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { buildFrames, type Frame } from '../src/data/frames';
 import type { DataSet } from '../src/data/json';
 import { onlyPart } from '../src/data/dicomweb';
-import { resolvePalette, tableEntries } from '../src/data/palette';
+import { expandSegments, resolvePalette, tableEntries } from '../src/data/palette';
 import { buildSeries, firstToOpen } from '../src/data/series';
 import { imageSpacing, regionSpacing } from '../src/data/spacing';
 import { whyNotVolume } from '../src/geometry/volume';
@@ -143,6 +143,12 @@ describe('palettes', () => {
       return Uint8Array.from([3, 0, 4, 0]).buffer;
     });
     expect([dataSet['00281201']!.Value, dataSet['00281202']!.Value, dataSet['00281203']!.Value]).toEqual([[1, 2], [3, 4], [7, 8]]);
+  });
+
+  it('expands a segmented table', () => {
+    // Three points, a line of four to 40, then both again by reference.
+    expect(expandSegments([0, 3, 0, 5, 20, 1, 4, 40, 2, 2, 0, 0])).toEqual([0, 5, 20, 25, 30, 35, 40, 0, 5, 20, 25, 30, 35, 40]);
+    expect(expandSegments([9, 1, 1])).toEqual([]);
   });
 
   it('unpacks a multipart answer with one part', () => {

@@ -82,7 +82,7 @@ describe('languages', () => {
 
   it('writes dates, ages and spans', () => {
     useLanguage('en');
-    expect(formatDate('20260312')).toBe('12 Mar 2026');
+    expect(formatDate('20260312')).toBe('12\u00a0Mar\u00a02026');
     expect(formatDate('unknown')).toBe('unknown');
     expect(formatAge('057Y')).toBe('57 y');
     expect(formatSpan(19 * 3_600_000 + 40 * 60_000)).toBe('19 h 40 min');

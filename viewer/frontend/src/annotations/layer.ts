@@ -70,7 +70,7 @@ export class Layer {
     );
     annotation.config.style.setDefaultToolStyles({
       ...annotation.config.style.getDefaultToolStyles(),
-      global: { ...(annotation.config.style.getDefaultToolStyles()['global'] ?? {}), ...styles(MINE), lineWidth: '1.5', textBoxFontSize: '13px' },
+      global: { ...(annotation.config.style.getDefaultToolStyles()['global'] ?? {}), ...styles(MINE), lineWidth: '1.5', textBoxFontSize: '13px', textBoxBackground: 'rgba(0, 0, 0, 0.55)' },
     } as never);
     if (!context.consultationId) return;
     const on = (type: string, handler: (mark: DrawnMark) => void) =>

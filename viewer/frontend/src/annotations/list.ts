@@ -28,7 +28,9 @@ function placeText(place: MarkPlace): string {
 /** One sentence about a mark, for the findings. */
 export function sentence(mark: Mark, place: MarkPlace): string {
   const lines = measurementLines(mark.measurements, place.detector, words());
-  const what = mark.tool === 'arrow' ? mark.label : [t().tool[mark.tool], lines.join(', ')].filter(Boolean).join(' ');
+  const [first, second] = lines;
+  const numbers = [first, second && second.charAt(0).toLowerCase() + second.slice(1)].filter(Boolean).join(', ');
+  const what = mark.tool === 'arrow' ? mark.label : [t().tool[mark.tool], numbers].filter(Boolean).join(' ');
   return `${what} (${placeText(place)}).`;
 }
 

@@ -52,6 +52,16 @@ export function isImage(dataSet: DataSet): boolean {
   return (number(dataSet, '00280010') ?? 0) > 0 && (number(dataSet, '00280011') ?? 0) > 0;
 }
 
+/** Colour models the decoder turns into RGB; anything else would never finish loading. */
+const PHOTOMETRIC: ReadonlySet<string> = new Set([
+  'MONOCHROME1', 'MONOCHROME2', 'PALETTE COLOR', 'RGB', 'YBR_FULL', 'YBR_FULL_422', 'YBR_RCT', 'YBR_ICT', 'YBR_PARTIAL_420',
+]);
+
+/** MPEG-2, MPEG-4 and HEVC (PS3.5 A.4.5 to A.4.8): films, not frames. */
+const VIDEO = /^1\.2\.840\.10008\.1\.2\.4\.10[0-8](\.1)?$/;
+
+export const viewable = (frame: Frame): boolean => PHOTOMETRIC.has(frame.photometric) && !VIDEO.test(frame.transferSyntaxUid ?? '');
+
 function frameTime(dataSet: DataSet): number | null {
   const direct = number(dataSet, '00181063');
   if (direct && direct > 0) return direct;

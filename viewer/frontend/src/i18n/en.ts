@@ -110,7 +110,8 @@ export const en = {
     sex: { M: 'M', F: 'F', O: 'O' },
     age: { Y: 'y', M: 'mo', W: 'wk', D: 'd' },
   },
-  frameFailed: 'This image could not be loaded',
+  frameFailed: 'This image could not be loaded. Trying again…',
+  notViewable: 'This kind of image cannot be shown here',
   cpuMode: 'Drawing without a graphics processor: three planes are not available.',
   mprWhy: {
     noWebgl: 'Three planes need a graphics processor (WebGL), which this browser does not offer.',

@@ -27,7 +27,8 @@ export function formatDate(value: string): string {
   const match = /^(\d{4})-?(\d{2})-?(\d{2})/.exec(value);
   if (!match) return value;
   const date = new Date(Date.UTC(Number(match[1]), Number(match[2]) - 1, Number(match[3])));
-  return date.toLocaleDateString(current.locale, { day: 'numeric', month: 'short', year: 'numeric', timeZone: 'UTC' });
+  const text = date.toLocaleDateString(current.locale, { day: 'numeric', month: 'short', year: 'numeric', timeZone: 'UTC' });
+  return text.replaceAll(' ', '\u00a0');
 }
 
 /** An Age String (PS3.5 6.2 AS, "057Y") as people write it. */

@@ -19,7 +19,10 @@ export interface ToolbarState {
   /** Why MPR cannot be used on the active series, null if it can. */
   mprWhy: string | null;
   cine: { possible: boolean; playing: boolean; fps: number };
+  /** The user may draw marks. */
   marking: boolean;
+  /** There are marks to hide. */
+  anyMarks: boolean;
   marksVisible: boolean;
   panelOpen: boolean;
   presets: readonly Preset[];
@@ -74,7 +77,8 @@ export class Toolbar {
       button.classList.toggle('on', pressed);
       button.setAttribute('aria-pressed', String(pressed));
     }
-    show(this.marks, state.marking);
+    show(this.marks, state.marking || state.anyMarks);
+    for (const command of MARKS) show(this.buttons.get(command)!, state.marking || command === 'hideMarks');
     show(this.cine, state.cine.possible);
     show(this.buttons.get('crosshairs')!, state.mpr);
     for (const command of MARKS) this.buttons.get(command)!.disabled = state.mpr;

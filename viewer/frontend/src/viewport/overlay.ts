@@ -14,7 +14,6 @@ export interface OverlayState {
   index: number;
   count: number;
   window: { width: number; level: number } | null;
-  zoom: number;
   canvasToWorld: (point: Types.Point2) => Types.Point3;
   worldToCanvas: (point: Types.Point3) => Types.Point2;
   width: number;
@@ -70,7 +69,8 @@ export class Overlay {
 
   series(loaded: LoadedSeries): void {
     const { series } = loaded;
-    show(this.error, false);
+    for (const element of [this.slice, this.windowLine, this.zoomLine, this.place, ...Object.values(this.letters)]) element.textContent = '';
+    for (const element of [this.error, this.ruler, this.lossy, this.quality_]) show(element, false);
     if (context) {
       const { patient, study } = context;
       const sex = t().overlay.sex[patient.sex as 'M' | 'F' | 'O'] ?? patient.sex;
@@ -81,13 +81,12 @@ export class Overlay {
   }
 
   update(state: OverlayState): void {
-    const { frame, window, zoom } = state;
+    const { frame, window } = state;
     const words = t().overlay;
     this.slice.textContent = `${state.index + 1} / ${state.count}`;
     this.windowLine.textContent = window
       ? `${words.windowShort} ${formatNumber(window.width, 0)}  ${words.levelShort} ${formatNumber(window.level, 0)}`
       : '';
-    this.zoomLine.textContent = `${words.zoom} ${formatNumber(zoom * 100, 0)} %`;
     const place = [
       frame.sliceThickness ? `${words.thickness} ${formatNumber(frame.sliceThickness, 1)} ${words.mm}` : '',
       sliceHeight(frame) !== null ? `${words.location} ${formatNumber(sliceHeight(frame)!, 1)} ${words.mm}` : '',
@@ -109,8 +108,8 @@ export class Overlay {
     show(this.progress, on);
   }
 
-  failed(): void {
-    this.error.textContent = t().frameFailed;
+  failed(text: string): void {
+    this.error.textContent = text;
     show(this.error, true);
   }
 
@@ -129,6 +128,9 @@ export class Overlay {
   private scale(state: OverlayState): void {
     const { frame } = state;
     const step = length(subtract(vec3(state.canvasToWorld([100, 0])), vec3(state.canvasToWorld([0, 0]))));
+    // 100 %: one image pixel takes one pixel of the page.
+    const zoom = (100 * (frame.spacing?.column ?? 1)) / step;
+    this.zoomLine.textContent = `${t().overlay.zoom} ${formatNumber(zoom * 100, 0)} %`;
     // World units per screen pixel; where the image has no spacing of its own one world unit is one image pixel.
     const millimetresPerUnit = frame.spacing ? 1 : frame.scale ? frame.scale.column : null;
     const bar = millimetresPerUnit ? ruler(100 / (step * millimetresPerUnit), Math.min(180, state.width * 0.28)) : null;

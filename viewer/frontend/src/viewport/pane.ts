@@ -1,13 +1,14 @@
 /** One viewport: a stack of frames with its overlays, scroll bar, window and position. */
-import { cache, Enums, type RenderingEngine, type StackViewport, type Types } from '@cornerstonejs/core';
+import { cache, Enums, eventTarget, imageLoader, type RenderingEngine, type StackViewport, type Types } from '@cornerstonejs/core';
 import type { LoadedSeries } from '../data/dicomweb';
-import type { Frame } from '../data/frames';
+import { viewable, type Frame } from '../data/frames';
 import type { Plane } from '../geometry/plane';
 import { correctHalfPixel } from '../image/cpu';
 import { Prefetcher } from '../image/prefetch';
 import { frameOf, registerSeries } from '../image/provider';
 import { configureRetrieval } from '../image/retrieval';
 import type { Backend } from '../image/setup';
+import { t } from '../i18n';
 import { h } from '../ui/dom';
 import { diagnostics } from '../diagnostics';
 import { Overlay } from './overlay';
@@ -38,6 +39,8 @@ export class Pane {
   private range: Types.VOIRange | null = null;
   private generation = 0;
   private busyTimer = 0;
+  private retryTimer = 0;
+  private failures = 0;
 
   constructor(
     private readonly engine: RenderingEngine,
@@ -65,6 +68,10 @@ export class Pane {
     on(Enums.Events.VOI_MODIFIED, (detail: { range: Types.VOIRange }) => this.windowed(detail.range));
     on(Enums.Events.CAMERA_MODIFIED, () => this.refresh());
     on(Enums.Events.IMAGE_RENDERED, () => this.refresh());
+    eventTarget.addEventListener(Enums.Events.IMAGE_LOAD_FAILED, (event: Event) => {
+      const { imageId } = (event as CustomEvent<{ imageId: string }>).detail;
+      if (imageId === this.frames[this.index]?.imageId) this.failed(imageId);
+    });
   }
 
   get stack(): StackViewport | null {
@@ -100,6 +107,11 @@ export class Pane {
     this.range = null;
     this.overlay.series(loaded);
     this.bar.count(loaded.frames.map((entry) => entry.imageId));
+    if (!viewable(frame)) {
+      this.overlay.failed(t().notViewable);
+      this.changed(this);
+      return;
+    }
     this.busy(true);
     configureRetrieval(frame, this.backend);
     try {
@@ -109,7 +121,7 @@ export class Pane {
       if (frame.modality === 'CT' && !this.storedWindow()) this.applyPreset(presetsFor('CT')[0]!);
       viewport.render();
     } catch {
-      if (generation === this.generation) this.failed();
+      if (generation === this.generation) this.failed(frame.imageId);
     }
     this.changed(this);
   }
@@ -128,7 +140,7 @@ export class Pane {
     try {
       await viewport.setImageIdIndex(target);
     } catch {
-      this.failed();
+      this.failed(this.frames[target]!.imageId);
     }
   }
 
@@ -203,6 +215,7 @@ export class Pane {
     const exact = (image.imageQualityStatus ?? Enums.ImageQualityStatus.FULL_RESOLUTION) >= Enums.ImageQualityStatus.FULL_RESOLUTION;
     this.busy(false);
     this.overlay.quality(exact);
+    this.failures = 0;
     diagnostics.imageArrived(image.imageId, exact);
     // The CPU renderer falls back to the image's own window on every new slice.
     if (this.backend === 'cpu' && this.range && this.stack) {
@@ -235,7 +248,6 @@ export class Pane {
       index: this.index,
       count: this.frames.length,
       window: grey && range ? rangeToWindow(range) : null,
-      zoom: viewport.getZoom(),
       canvasToWorld: (point) => viewport.canvasToWorld(point),
       worldToCanvas: (point) => viewport.worldToCanvas(point),
       width: this.element.clientWidth,
@@ -244,9 +256,29 @@ export class Pane {
     diagnostics.rendered(this.viewportId, frame.imageId);
   }
 
-  private failed(): void {
+  /** Said on the image, and tried again while the doctor keeps looking at it: 2, 4, 8 … 30 seconds. */
+  private failed(imageId: string): void {
     this.busy(false);
-    this.overlay.failed();
+    this.overlay.failed(t().frameFailed);
+    window.clearTimeout(this.retryTimer);
+    const delay = Math.min(30_000, 2000 * 2 ** this.failures++);
+    this.retryTimer = window.setTimeout(() => void this.retry(imageId), delay);
+  }
+
+  private async retry(imageId: string): Promise<void> {
+    const index = this.index;
+    if (this.frames[index]?.imageId !== imageId || !this.stack) return;
+    const options = { requestType: Enums.RequestType.Interaction, priority: 0, useRGBA: this.backend === 'cpu' };
+    try {
+      await imageLoader.loadAndCacheImage(imageId, options);
+    } catch {
+      return; // IMAGE_LOAD_FAILED has scheduled the next attempt.
+    }
+    if (this.loaded && this.frames[this.index]?.imageId === imageId) {
+      const range = this.range;
+      await this.show(this.loaded, index);
+      this.setRange(range);
+    }
   }
 
   /** The loading mark appears only when loading is long enough to be noticed. */
