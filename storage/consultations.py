@@ -367,6 +367,11 @@ class Consultations:
         log.info("consultation.signed", consultation=public_id)
         return kept[0]
 
+    def lock(self, session: Session, opinion: Opinion) -> Consultation:
+        """Keep an opinion's consultation from changing until `session` ends."""
+        query = select(Consultation).where(Consultation.id == opinion.consultation_id)
+        return session.scalars(query.with_for_update()).one()
+
     def delivered(self, session: Session, opinion: Opinion) -> bool:
         """Note that an opinion has arrived, if nothing of it is still owed; called within the outbox's transaction.
 
@@ -375,12 +380,8 @@ class Consultations:
         bool
             Whether the consultation is delivered by this call.
         """
-        consultation = session.scalar(
-            select(Consultation).where(Consultation.id == opinion.consultation_id).with_for_update()
-        )
-        if consultation is None or consultation.state != State.SIGNED:
-            return False
-        if opinions.owed(session, opinion.id):
+        consultation = self.lock(session, opinion)
+        if consultation.state != State.SIGNED or opinions.owed(session, opinion.id):
             return False
         check_state("deliver", consultation.state)
         consultation.state = State.DELIVERED
@@ -467,7 +468,7 @@ def _say(session: Session, consultation: Consultation, user: User, kind: str, te
 
 
 def _text(text: str, what: str, required: bool = True) -> str:
-    text = text.replace("\0", "").strip()
+    text = opinions.printable(text).strip()
     if required and not text:
         raise Invalid(f"{what} must not be empty")
     if len(text) > MAX_TEXT:

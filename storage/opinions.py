@@ -151,6 +151,7 @@ def freeze(
 ) -> dict[str, Any]:
     """Everything a report needs, as it was at the moment of signing; JSON values only, pseudonyms only."""
     study, centre = consultation.study, consultation.centre
+    author = session.get_one(User, author.id)  # as the database knows the name now
     marks = session.scalars(
         select(Annotation)
         .where(Annotation.consultation_id == consultation.id, Annotation.author_id == author.id)
@@ -188,13 +189,20 @@ def freeze(
     }
 
 
+def printable(text: str) -> str:
+    """Text without what no text value can hold: control characters but line ends and tabs (PS3.5 6.1.3), halves of
+    surrogate pairs. Line ends are LF."""
+    return re.sub(
+        r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]", "", text.replace("\r\n", "\n").replace("\r", "\n")
+    )
+
+
 def _iso(at: datetime | None) -> str | None:
     return at.isoformat(timespec="seconds") if at else None
 
 
 def _section(name: str, text: str) -> str:
-    # Control characters other than line ends and tabs have no place in a text value (PS3.5 6.1.3).
-    text = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", "", text.replace("\r\n", "\n"))
+    text = printable(text)
     if len(text) > MAX_SECTION:
         raise Invalid(f"{name} is {len(text)} characters long; at most {MAX_SECTION} are kept")
     return text

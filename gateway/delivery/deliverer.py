@@ -111,6 +111,8 @@ class Deliverer:
 
     def _arrived(self, row: OutboxItem, said: Mapping[str, Any]) -> None:
         with self.db.write() as session:
+            # Locks are taken in one order everywhere: consultation, outbox, audit.
+            self.consultations.lock(session, row.opinion)
             self.outbox.succeeded(row.id, said, session=session)
             self._record(row, "success", {"answer": dict(said)}, session)
             self.consultations.delivered(session, row.opinion)
