@@ -119,6 +119,24 @@ _STRIPPED = (
 )
 
 
+_FLEETING = re.compile(r"[^aeiouy]e[lnrtk]$|[^aeiouy]e[tc][sz]$")
+
+
+def _romanisations(base: str) -> list[str]:
+    """Latin spellings of a lower-case name whose skeletons differ: where one letter stands for two sounds."""
+    found = [_romanised(base)]
+    if "х" in base:
+        found.append(_romanised(base.replace("х", "кс")))  # ГОСТ 7.79 system B writes x
+    if "ц" in base:
+        found.append(_romanised(base.replace("ц", "к")))  # scholarly transliteration writes c
+    if "ж" in base:
+        found.append(_romanised(base.replace("ж", "й")))  # French spelling writes j
+    for umlaut, plain in (("ü", "ue"), ("ö", "oe"), ("ä", "ae")):
+        if umlaut in base:
+            found.append(base.replace(umlaut, plain))
+    return found
+
+
 @lru_cache(maxsize=4096)
 def forms(name: str) -> frozenset[str]:
     """Skeletons of a name and of its declined forms.
@@ -126,26 +144,18 @@ def forms(name: str) -> frozenset[str]:
     Short names (three letters and less) are not declined: their forms would meet ordinary words.
     """
     base = name.lower().replace("ё", "е")
-    roman = _romanised(base)
-    result = {skeleton(base)}
-    if "х" in base:
-        result.add(_fold(_romanised(base.replace("х", "кс"))))  # ГОСТ 7.79 system B writes x
-    if "ц" in base:
-        result.add(_fold(roman.replace("ts", "c")))
-    if "ж" in base:
-        result.add(_fold(roman.replace("zh", "j")))
-    for umlaut, plain in (("ü", "ue"), ("ö", "oe"), ("ä", "ae")):
-        if umlaut in base:
-            result.add(_fold(base.replace(umlaut, plain)))
+    romans = _romanisations(base)
+    result = {_fold(roman) for roman in romans}
     if len(base) < 4:
         return frozenset(result)
-    stems = {roman}
-    for ending in _STRIPPED:
-        if roman.endswith(ending) and len(roman) - len(ending) >= 3:
-            stems.add(roman[: -len(ending)])
-    if re.search(r"[^aeiouy]e[lnrtk]$|[^aeiouy]e[tc][sz]$", roman):  # Павел → Павла
-        stems.add(re.sub(r"e(?=[^aeiouy]+$)", "", roman))
-    result.update(_fold(stem + ending) for stem in stems for ending in _ENDINGS)
+    for roman in romans:
+        stems = {roman}
+        for ending in _STRIPPED:
+            if roman.endswith(ending) and len(roman) - len(ending) >= 3:
+                stems.add(roman[: -len(ending)])
+        if _FLEETING.search(roman):  # Павел → Павла
+            stems.add(re.sub(r"e(?=[^aeiouy]+$)", "", roman))
+        result.update(_fold(stem + ending) for stem in stems for ending in _ENDINGS)
     return frozenset(form for form in result if len(form) >= 3)
 
 

@@ -122,6 +122,9 @@ class Terms:
         for one in text.split("\\"):
             compact = _alphanumeric(one)
             variants = {compact, compact.lstrip("0")} if compact.isdigit() else {compact}
+            core = compact.strip("abcdefghijklmnopqrstuvwxyzабвгдежзийклмнопрстуфхцчшщъыьэюяё")
+            if core.isdigit() and len(core) >= 6:
+                variants.add(core)  # written without the letters around it
             for variant in variants:
                 if len(variant) >= 5:
                     self.ids.add(variant)
