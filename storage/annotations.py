@@ -9,7 +9,8 @@ The stored form (checked by :func:`validated`)::
                                                 is (0.5, 0.5) (PS3.3 C.18.6.1.1)
      "measurements": {"length": {"value", "unit"}, ...}   units are UCUM codes
      "backend": "gpu" | "cpu",                  which renderer drew it
-     "state": {...}}                            what the viewer needs to draw it again; never delivered
+     "state": {...},                            what the viewer needs to draw it again; never delivered
+     "series_number", "instance_number", "frame_count"}     added here, so that a report can name the image
 
 UIDs in it are pseudonyms.
 """
@@ -19,7 +20,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from sqlalchemy import func, select
@@ -60,9 +61,9 @@ _NAME = re.compile(r"[A-Za-z0-9.\-_]{1,64}")
 
 
 class KnowsInstances(Protocol):
-    """What can tell which instances a series has: `storage.archive.Archive`."""
+    """What can tell which instances there are: `storage.archive.Archive`."""
 
-    def entries(self, series_uid: str) -> Sequence[Any]: ...
+    def entry(self, series_instance_uid: str, sop_instance_uid: str) -> Any: ...
 
 
 class Annotations:
@@ -116,9 +117,7 @@ class Annotations:
         """
         stored = validated(uid, data)
         if self.archive is not None:
-            known = {e.sop_instance_uid for e in self._entries(public_id, user, stored)}
-            if stored["sop_instance_uid"] not in known:
-                raise Invalid("sop_instance_uid is not an instance of that series")
+            stored |= self._place(public_id, user, stored)
         with self.db.write() as session:
             consultation = _consultation(session, public_id, user, lock=True)
             Consultations.check("annotate", consultation, user)
@@ -162,12 +161,23 @@ class Annotations:
             session.delete(mark)
             self._record(session, "annotation.delete", public_id, user, mark, origin)
 
-    def _entries(self, public_id: str, user: User, stored: Mapping[str, Any]) -> Sequence[Any]:
-        # Read before the write lock is taken: a sealed series' manifest comes from the object store.
+    def _place(self, public_id: str, user: User, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Which image is marked, in the numbers people know it by; `Invalid` if there is no such image."""
         with self.db.read() as session:
-            _in_study(session, _consultation(session, public_id, user), stored)
+            series = _in_study(session, _consultation(session, public_id, user), stored)
+        # Outside any transaction: a sealed series' manifest comes from the object store.
         assert self.archive is not None
-        return self.archive.entries(stored["series_instance_uid"])
+        try:
+            entry = self.archive.entry(stored["series_instance_uid"], stored["sop_instance_uid"])
+        except NotFound as error:
+            raise Invalid("sop_instance_uid is not an instance of that series") from error
+        if stored["frame"] > max(1, entry.frame_count):
+            raise Invalid(f"frame {stored['frame']} is beyond the last of the instance ({entry.frame_count})")
+        return {
+            "series_number": series.number,
+            "instance_number": entry.instance_number,
+            "frame_count": entry.frame_count,
+        }
 
     def _record(
         self, session: Session, action: str, public_id: str, user: User, mark: Annotation, origin: str
@@ -198,15 +208,16 @@ def _consultation(session: Session, public_id: str, user: User, lock: bool = Fal
     return consultation
 
 
-def _in_study(session: Session, consultation: Consultation, stored: Mapping[str, Any]) -> None:
+def _in_study(session: Session, consultation: Consultation, stored: Mapping[str, Any]) -> Series:
     found = session.scalar(
-        select(Series.id).where(
+        select(Series).where(
             Series.study_id == consultation.study_id,
             Series.series_instance_uid == stored["series_instance_uid"],
         )
     )
     if found is None:
         raise Invalid("series_instance_uid is not a series of this consultation's study")
+    return found
 
 
 def _shown(mark: Annotation, author: User, user: User) -> dict[str, Any]:

@@ -30,6 +30,10 @@ class Mark:
         (x, y, z) in millimetres, patient coordinates, or empty.
     measurements
         Quantity → (value, UCUM unit).
+    series_number, instance_number
+        Of the marked image, as its images show them; empty where not known.
+    frame_count
+        Frames of the marked instance; 0 where not known.
     """
 
     uid: str
@@ -41,6 +45,9 @@ class Mark:
     points_image: tuple[tuple[float, float], ...]
     points_world: tuple[tuple[float, float, float], ...]
     measurements: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    series_number: str = ""
+    instance_number: str = ""
+    frame_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,9 @@ def _mark(data: Mapping[str, Any]) -> Mark:
         points_image=tuple((p[0], p[1]) for p in data["points_image"]),
         points_world=tuple((p[0], p[1], p[2]) for p in data["points_world"] or ()),
         measurements={name: (m["value"], m["unit"]) for name, m in data["measurements"].items()},
+        series_number=data.get("series_number", ""),
+        instance_number=data.get("instance_number", ""),
+        frame_count=data.get("frame_count", 0),
     )
 
 

@@ -81,7 +81,7 @@ def group(mark: Mark, number: int, image: OriginalUIDs, content: ReportContent, 
 
 def _inferred(mark: Mark, image: OriginalUIDs, in_patient: bool) -> list[Measurement]:
     source = SourceImageForRegion(
-        image.sop_class_uid, image.sop_instance_uid, referenced_frame_numbers=frames(image, mark.frame)
+        image.sop_class_uid, image.sop_instance_uid, referenced_frame_numbers=frames(image, mark)
     )
     where: list[CoordinatesForMeasurement | CoordinatesForMeasurement3D] = [
         CoordinatesForMeasurement(GraphicTypeValues.POLYLINE, np.array(mark.points_image), source)
@@ -109,7 +109,7 @@ def _measured(mark: Mark) -> tuple[float, str]:
 
 def _region(mark: Mark, image: OriginalUIDs) -> ImageRegion:
     source = SourceImageForRegion(
-        image.sop_class_uid, image.sop_instance_uid, referenced_frame_numbers=frames(image, mark.frame)
+        image.sop_class_uid, image.sop_instance_uid, referenced_frame_numbers=frames(image, mark)
     )
     points = list(mark.points_image)
     if mark.tool == "ellipse":
@@ -139,25 +139,10 @@ def _statistics(mark: Mark, content: ReportContent) -> list[Measurement]:
     return found
 
 
-_MULTI_FRAME = (
-    "Enhanced",
-    "Multi-frame",
-    "Multiframe",
-    "Nuclear Medicine",
-    "X-Ray Angiographic",
-    "X-Ray Radiofluoroscopic",
-    "Tomosynthesis",
-    "3D",
-    "Ophthalmic Tomography",
-    "Whole Slide",
-    "Video",
-    "Legacy Converted",
-    "Parametric Map",
-    "Segmentation",
-)
-
-
-def frames(image: OriginalUIDs, frame: int) -> list[int] | None:
-    """Referenced Frame Number: for instances of multi-frame classes only (PS3.3 10.3, Type 1C)."""
+def frames(image: OriginalUIDs, mark: Mark) -> list[int] | None:
+    """Referenced Frame Number: for multi-frame instances only (PS3.3 10.3, Type 1C)."""
+    if mark.frame > 1 or mark.frame_count > 1:
+        return [mark.frame]
+    # An instance of a multi-frame class is one with a single frame, too.
     name = UID(image.sop_class_uid).name
-    return [frame] if frame > 1 or any(part in name for part in _MULTI_FRAME) else None
+    return [1] if any(part in name for part in ("Enhanced", "Multi-frame", "Tomosynthesis")) else None

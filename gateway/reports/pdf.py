@@ -279,13 +279,18 @@ def _measurements(content: ReportContent, who: Reidentified) -> Table:
     return table
 
 
-_UID_STYLE = _style("uid", fontSize=6, leading=8, textColor=SOFT)
+_UID_STYLE = _style("uid", fontSize=6.5, leading=8.5, textColor=SOFT)
 
 
 def _where(mark: Mark, who: Reidentified, words: Any) -> str:
-    """The original image, so that the hospital finds it."""
-    where = f"{words['image']} {who.original(mark.sop_instance_uid).sop_instance_uid}"
-    return where + (", " + words["frame"].format(frame=mark.frame) if mark.frame > 1 else "")
+    """The original image, so that the hospital finds it: its numbers, its UID."""
+    parts = [
+        f"{words['series']} {mark.series_number}" if mark.series_number else "",
+        f"{words['image']} {mark.instance_number}" if mark.instance_number else "",
+        f"{words['frame']} {mark.frame}" if max(mark.frame, mark.frame_count) > 1 else "",
+        who.original(mark.sop_instance_uid).sop_instance_uid,
+    ]
+    return _text(", ".join(part for part in parts if part))
 
 
 def _signature(content: ReportContent) -> Flowable:

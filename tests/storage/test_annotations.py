@@ -69,12 +69,17 @@ def test_a_mark_belongs_to_the_study(world: World) -> None:
         world.annotations.put(pid, doctor, "m", length_mark("m", "SOUTH"), None)
 
     class OneInstance:
-        def entries(self, series_uid_: str) -> list[Any]:
-            assert series_uid_ == series_uid("NORTH")
-            return [SimpleNamespace(sop_instance_uid=sop_uid("NORTH"))]
+        def entry(self, series_instance_uid: str, sop_instance_uid: str) -> Any:
+            if (series_instance_uid, sop_instance_uid) != (series_uid("NORTH"), sop_uid("NORTH")):
+                raise NotFound("no such instance")
+            return SimpleNamespace(instance_number="12", frame_count=1)
 
     strict = Annotations(world.db, world.audit, OneInstance())
-    strict.put(pid, doctor, "m", length_mark("m"), None)
+    kept = strict.put(pid, doctor, "m", length_mark("m"), None)
+    assert (kept["series_number"], kept["instance_number"], kept["frame_count"]) == ("", "12", 1)
+    assert strict.put(pid, doctor, "m", length_mark("m"), None)["revision"] == 1
+    with pytest.raises(Invalid):
+        strict.put(pid, doctor, "f", length_mark("f", frame=2), None)
     with pytest.raises(Invalid):
         strict.put(pid, doctor, "n", length_mark("n", sop_instance_uid=sop_uid("NORTH", 9)), None)
 
