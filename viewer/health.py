@@ -1,7 +1,8 @@
 """Is this node alive, is it ready, and what do its numbers say: `/healthz`, `/readyz`, `/metrics`.
 
-`/healthz` answers as long as the process can. `/readyz` asks every store. What is wrong, and the metrics, are shown only
-to this machine or to an administrator's token: they tell how busy a hospital is. No label holds anything of a patient.
+`/healthz` answers as long as the process can. `/readyz` asks every store. What is wrong, and the metrics, are shown
+only to this machine or to an administrator's token: they tell how busy a hospital is. No label holds anything of a
+patient.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Failures are counted in the audit trail, where each is recorded anyway, so the count holds across threads, nodes and
 restarts, and needs no store of its own. Attempts for a login that does not exist count just the same, or the answer
-would tell which logins exist. What was typed into the login field is kept only if it is a login: people type passwords there.
+would tell which logins exist. What was typed into the login field is kept only if it is a login: people type
+passwords there.
 """
 
 from __future__ import annotations
