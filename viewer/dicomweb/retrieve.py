@@ -40,7 +40,7 @@ class Retrieve:
         )
         immutable = instance is not None and self._immutable(found[0])
         if not chosen[0].multipart:
-            body = Body(self._content(found[0], chosen[0]))
+            body = Body(self._content(found[0], chosen[0], accepted()))
             return send(body, chosen[0].content_type, etag, immutable=immutable)
         boundary = boundary_for(etag)
         parts = [
@@ -87,23 +87,24 @@ class Retrieve:
         return frames.decodable and frames.described.frame_bytes * frames.count <= LARGEST
 
     def _part(self, one: Instance, offer: Offer, boundary: str, *, at_once: bool) -> Part | Generated:
+        location, header = one.path, accepted()  # the request is over when a part is generated
         if offer.transfer_syntax == one.entry.transfer_syntax_uid or at_once:
-            return Part(offer.content_type, self._content(one, offer), one.path)
+            return Part(offer.content_type, self._content(one, offer, header), location)
 
         def make() -> Iterator[bytes]:
             try:
-                part = Part(offer.content_type, self._content(one, offer), one.path)
+                part = Part(offer.content_type, self._content(one, offer, header), location)
             except (
                 NotAcceptable
-            ):  # damaged pixels: the others are not withheld for it, it comes as stored, and labelled
+            ):  # damaged pixels: for its sake the others are not withheld; it comes as stored
                 stored = Offer(DICOM, one.entry.transfer_syntax_uid, True)
-                part = Part(stored.content_type, self._content(one, stored), one.path)
+                part = Part(stored.content_type, self._content(one, stored, header), location)
             yield part.head(boundary)
             yield from Body(part.content).chunks()
 
         return Generated(make)
 
-    def _content(self, one: Instance, offer: Offer) -> tuple[Segment, ...]:
+    def _content(self, one: Instance, offer: Offer, header: str) -> tuple[Segment, ...]:
         entry = one.entry
         if offer.transfer_syntax == entry.transfer_syntax_uid:
             return (Segment(entry.size, lambda start, stop: self._archive.read_part(entry, start, stop)),)
@@ -111,7 +112,7 @@ class Retrieve:
             frames = None if _native(one) else Frames(self._archive, entry)
             return explicit_little(self._archive.read(entry), frames)
         except CannotDecode:
-            raise NotAcceptable(accepted(), [str(Offer(DICOM, entry.transfer_syntax_uid, True))]) from None
+            raise NotAcceptable(header, [str(Offer(DICOM, entry.transfer_syntax_uid, True))]) from None
 
     def _immutable(self, one: Instance) -> bool:
         return self._archive.sealed(one.entry)
