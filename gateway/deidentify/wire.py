@@ -19,7 +19,7 @@ from gateway.deidentify.errors import Refused
 
 UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-PIXEL_DATA = 0x7FE00010
+PIXEL_DATA, BITS_ALLOCATED = 0x7FE00010, 0x00280100
 
 SHORT_VRS = frozenset(
     b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()  # 16-bit length, PS3.5 7.1.2
@@ -342,8 +342,11 @@ def explicit_little_endian(buffer: Any, elements: list[Element], *, swap: bool) 
         The source is big endian: turn multi-byte values round.
     """
     pieces: list[bytes] = []
+    allocated = 0
     for element in elements:
         vr = element.vr
+        if element.tag == BITS_ALLOCATED and element.value_end - element.value == 2:
+            allocated = int.from_bytes(buffer[element.value : element.value_end], "big" if swap else "little")
         if element.items is not None:
             items = [explicit_little_endian(buffer, item.elements, swap=swap) for item in element.items]
             pieces.append(encode_sequence(element.tag, items))
@@ -352,6 +355,8 @@ def explicit_little_endian(buffer: Any, elements: list[Element], *, swap: bool) 
             raise Refused("unparseable", "encapsulated pixel data in a transfer syntax that has none")
         value = bytes(buffer[element.value : element.value_end])
         width = _WIDTH.get(vr, 1)
+        if element.tag == PIXEL_DATA and vr == b"OW" and allocated in (32, 64):
+            width = allocated // 8  # cells wider than the words of OW (PS3.5 8.1.1)
         if swap and width > 1:
             if len(value) % width:
                 raise Refused("unparseable", f"{tag_text(element.tag)} has a length that does not fit its VR")

@@ -1,7 +1,7 @@
 """Hostile objects: identity planted in every place it can hide, and what must survive beside it.
 
-`hostile_objects` gives Part 10 files; every `Plant` names a place and the secrets that must not be found in the output in
-any of the usual encodings. `KEPT` lists values that have to survive de-identification with the clinical profile.
+`hostile_objects` gives Part 10 files; every `Plant` names a place and the secrets that must not be found in the output
+in any of the usual encodings. `KEPT` lists values that have to survive de-identification with the clinical profile.
 """
 
 from __future__ import annotations
@@ -30,6 +30,23 @@ PHONE = "+7 (912) 555-38-21"
 INSTITUTION = "Верхнедвинская районная больница"
 PHYSICIAN = "Колокольников^Артур^Львович"
 ENCODINGS = ("utf-8", "cp1251", "koi8-r", "iso8859-5", "utf-16-le", "utf-16-be", "latin-1")
+
+
+_NAMES = (
+    "OtherPatientNames PatientBirthName PatientMotherBirthName PhysiciansOfRecord PerformingPhysicianName "
+    "NameOfPhysiciansReadingStudy OperatorsName ConsultingPhysicianName RequestingPhysician "
+    "ScheduledPerformingPhysicianName ResponsiblePerson OrderEnteredBy"
+)
+_REMOVED = (
+    "MedicalRecordLocator InsurancePlanIdentification MilitaryRank BranchOfService RegionOfResidence "
+    "CountryOfResidence PatientReligiousPreference AdmissionID IssuerOfAdmissionID CurrentPatientLocation "
+    "PatientInstitutionResidence InstitutionalDepartmentName InstitutionAddress ServiceEpisodeID "
+    "ResponsibleOrganization PlacerOrderNumberImagingServiceRequest FillerOrderNumberImagingServiceRequest "
+    "ClinicalTrialSubjectID ClinicalTrialSponsorName ClinicalTrialProtocolID ClinicalTrialSiteID "
+    "RequestedProcedureLocation ConfidentialityConstraintOnPatientDataDescription StorageMediaFileSetID "
+    "TopicAuthor TopicTitle TopicSubject TopicKeywords RetrieveURL PatientTelecomInformation "
+    "OrderCallbackPhoneNumber ReferringPhysicianTelephoneNumbers RequestedProcedureID"
+)
 
 
 @dataclass
@@ -153,25 +170,11 @@ def _identity(ds: Dataset, p: Planter) -> None:
     ds.InstitutionName = p.text("InstitutionName", INSTITUTION, "Верхнедвинская")
     ds.IssuerOfPatientID = p.canary("IssuerOfPatientID")
     ds.StationName = "CT01"
-    for keyword in (
-        "OtherPatientNames PatientBirthName PatientMotherBirthName PhysiciansOfRecord PerformingPhysicianName "
-        "NameOfPhysiciansReadingStudy OperatorsName ConsultingPhysicianName RequestingPhysician "
-        "ScheduledPerformingPhysicianName ResponsiblePerson OrderEnteredBy"
-    ).split():
+    for keyword in _NAMES.split():
         setattr(ds, keyword, p.canary(keyword) + "^Name")
-    for keyword in (
-        "MedicalRecordLocator InsurancePlanIdentification MilitaryRank BranchOfService RegionOfResidence "
-        "CountryOfResidence PatientReligiousPreference AdmissionID IssuerOfAdmissionID CurrentPatientLocation "
-        "PatientInstitutionResidence InstitutionalDepartmentName InstitutionAddress ServiceEpisodeID "
-        "ResponsibleOrganization PlacerOrderNumberImagingServiceRequest FillerOrderNumberImagingServiceRequest "
-        "ClinicalTrialSubjectID ClinicalTrialSponsorName ClinicalTrialProtocolID ClinicalTrialSiteID "
-        "RequestedProcedureLocation ConfidentialityConstraintOnPatientDataDescription StorageMediaFileSetID "
-        "TopicAuthor TopicTitle TopicSubject TopicKeywords RetrieveURL PatientTelecomInformation"
-    ).split():
+    for keyword in _REMOVED.split():
         value = p.canary(keyword)
         setattr(ds, keyword, f"https://pacs.example/{value}" if keyword == "RetrieveURL" else value)
-    for keyword in "OrderCallbackPhoneNumber ReferringPhysicianTelephoneNumbers RequestedProcedureID".split():
-        setattr(ds, keyword, p.canary(keyword))
     ds.ReferringPhysicianAddress = p.canary("ReferringPhysicianAddress")
     ds.PatientBirthTime = "031742"
     p.plants.append(Plant("PatientBirthTime", ("031742",)))
