@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,9 +56,30 @@ def empty_databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def house(settings: Settings, empty_databases: Path) -> Iterator[House]:
-    for tree in ("index", "vault"):
-        shutil.copyfile(empty_databases / f"{tree}.db", settings.home / f"{tree}.db")
+def backend() -> str:
+    """The databases a test runs on; a module that runs on both overrides this with `both_backends`."""
+    return "sqlite"
+
+
+both_backends = pytest.mark.parametrize(
+    "backend", ["sqlite", pytest.param("postgres", marks=pytest.mark.integration)]
+)
+
+
+@pytest.fixture
+def house(
+    settings: Settings, empty_databases: Path, backend: str, request: pytest.FixtureRequest
+) -> Iterator[House]:
+    if backend == "sqlite":
+        for tree in ("index", "vault"):
+            shutil.copyfile(empty_databases / f"{tree}.db", settings.home / f"{tree}.db")
+    else:
+        make = request.getfixturevalue("postgres_database")
+        settings = replace(settings, database_url=make(), vault_url=make())
+        for url, tree in ((settings.database_url, "index"), (settings.vault_url, "vault")):
+            fresh = Database(url, tree=tree)  # type: ignore[arg-type]
+            fresh.upgrade()
+            fresh.close()
     database = Database(settings.database_url)
     people = People(database)
     people.add_site("krsk", "Krasnoyarsk", ae_titles=["KRSK_PACS"])

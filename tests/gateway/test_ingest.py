@@ -22,7 +22,7 @@ from gateway.release import Releaser
 from gateway.status import status_of
 from storage.records import Disposition, Origin, Outcome
 from storage.schema import Consultation, Instance, Study
-from tests.gateway.conftest import House
+from tests.gateway.conftest import House, both_backends
 
 CT_FILE = Path(str(get_testdata_file("CT_small.dcm")))
 NAME = "Канарейкина^Ольга^Ильинична"
@@ -67,6 +67,7 @@ def files(house: House) -> list[str]:
 # --- kept ---
 
 
+@both_backends
 def test_an_instance_is_kept_pseudonymised_and_its_identity_in_the_vault(
     gateway: Gateway, house: House, origin: Origin
 ) -> None:
@@ -116,6 +117,7 @@ def test_the_same_again_writes_nothing(gateway: Gateway, house: House, origin: O
     assert (files(house), len(pending(house)), house.audit.search()[1]) == before
 
 
+@both_backends
 def test_other_content_under_the_same_uid_is_kept_too(gateway: Gateway, house: House, origin: Origin) -> None:
     gateway.ingest.store(instance(), origin)
     changed = instance(PixelData=bytes(128 * 128 * 2))
@@ -136,6 +138,7 @@ def test_a_file_is_taken_like_bytes(gateway: Gateway, house: House, origin: Orig
     assert gateway.ingest.store(instance(), origin).disposition is Disposition.DUPLICATE
 
 
+@both_backends
 def test_the_same_instance_over_many_associations_is_kept_once(
     gateway: Gateway, house: House, origin: Origin
 ) -> None:
@@ -167,6 +170,7 @@ def consultations(house: House) -> list[Consultation]:
         return list(session.scalars(select(Consultation)))
 
 
+@both_backends
 def test_a_route_opens_one_consultation_for_a_study(gateway: Gateway, house: House, origin: Origin) -> None:
     for number in (1, 2, 3):
         gateway.ingest.store(instance(number), routed(origin))
@@ -244,6 +248,7 @@ def test_a_cut_off_object_is_held(gateway: Gateway, house: House, origin: Origin
     assert files(house) == []
 
 
+@both_backends
 def test_the_same_study_from_another_site_is_held(gateway: Gateway, house: House, origin: Origin) -> None:
     gateway.ingest.store(instance(1), origin)
     other = house.people.site("omsk")
@@ -333,6 +338,7 @@ def test_a_disk_that_fails_at_any_step_of_the_spool(
     assert gateway.ingest.store(instance(), origin).disposition is Disposition.STORED
 
 
+@both_backends
 def test_a_commit_whose_answer_is_lost_keeps_its_file(
     gateway: Gateway, house: House, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -387,6 +393,7 @@ def releaser(gateway: Gateway, house: House) -> Releaser:
     )
 
 
+@both_backends
 def test_release_keeps_what_passes_now(
     gateway: Gateway, house: House, origin: Origin, releaser: Releaser
 ) -> None:
