@@ -14,7 +14,7 @@ else's folder.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -96,7 +96,7 @@ class Reidentifier:
         Where a mismatch raises its alarm.
     """
 
-    def __init__(self, vault: KnowsIdentities, pseudonyms: list[MakesPseudonyms], audit: Audit) -> None:
+    def __init__(self, vault: KnowsIdentities, pseudonyms: Sequence[MakesPseudonyms], audit: Audit) -> None:
         self.vault = vault
         self.pseudonyms = pseudonyms
         self.audit = audit

@@ -36,18 +36,30 @@ from storage.schema import Annotation, Consultation, Series, User, now
 
 POINTS: Mapping[str, tuple[int, ...]] = {
     "length": (2,),
-    "ellipse": (
-        4,
-    ),  # ends of the first axis, then of the second, as Cornerstone3D's handles and SCOORD ELLIPSE
-    "arrow": (1, 2),  # the tip first
-    "rectangle": (4,),
+    "ellipse": (4,),  # ends of one axis, then of the other
+    "arrow": (1, 2),  # the tip first, unless state says "arrowFirst": false
+    "rectangle": (4,),  # the corners, in any order
     "angle": (3,),  # the vertex in the middle
     "probe": (1,),
 }
 """Tool → how many points it may have."""
 
 UNITS = frozenset(
-    {"mm", "mm2", "cm", "cm2", "deg", "[hnsf'U]", "1", "{pixels}", "{SUVbw}g/ml", "Bq/ml", "%", "s"}
+    {
+        "mm",
+        "mm2",
+        "cm",
+        "cm2",
+        "deg",
+        "[hnsf'U]",
+        "1",
+        "{pixels}",
+        "{pixels}2",
+        "{SUVbw}g/ml",
+        "Bq/ml",
+        "%",
+        "s",
+    }
 )
 
 QUANTITIES = frozenset({"length", "area", "mean", "std", "min", "max", "angle", "value", "width", "height"})

@@ -172,7 +172,7 @@ def freeze(
         "findings": opinion.findings,
         "conclusion": opinion.conclusion,
         "recommendations": opinion.recommendations,
-        "annotations": [{k: v for k, v in mark.data.items() if k != "state"} for mark in marks],
+        "annotations": [_frozen(mark.data) for mark in marks],
         "study": {
             "study_instance_uid": study.study_instance_uid,
             "patient_id": study.patient_id,
@@ -187,6 +187,15 @@ def freeze(
         "accepted_at": _iso(consultation.accepted_at),
         "signed_at": _iso(signed_at),
     }
+
+
+def _frozen(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A mark without what only the viewer needs; an arrow's tip first."""
+    kept = {name: value for name, value in data.items() if name != "state"}
+    if kept["tool"] == "arrow" and data["state"].get("arrowFirst") is False:
+        for name in ("points_image", "points_world"):
+            kept[name] = kept[name] and kept[name][::-1]
+    return kept
 
 
 def printable(text: str) -> str:

@@ -40,6 +40,7 @@ UNITS = {
     "[hnsf'U]": Code("[hnsf'U]", "UCUM", "Hounsfield unit"),
     "1": Code("1", "UCUM", "no units"),
     "{pixels}": Code("{pixels}", "UCUM", "pixels"),
+    "{pixels}2": Code("{pixels}2", "UCUM", "square pixels"),
     "{SUVbw}g/ml": Code("{SUVbw}g/ml", "UCUM", "Standardized Uptake Value body weight"),
     "Bq/ml": Code("Bq/ml", "UCUM", "Becquerels/milliliter"),
     "%": Code("%", "UCUM", "Percent"),

@@ -119,8 +119,15 @@ def _region(mark: Mark, image: OriginalUIDs) -> ImageRegion:
             points = second + first
         return ImageRegion(GraphicTypeValues.ELLIPSE, np.array(points), source)
     if mark.tool == "rectangle":
-        return ImageRegion(GraphicTypeValues.POLYLINE, np.array([*points, points[0]]), source)
+        ring = _around(points)
+        return ImageRegion(GraphicTypeValues.POLYLINE, np.array([*ring, ring[0]]), source)
     return ImageRegion(GraphicTypeValues.POINT, np.array(points[:1]), source)
+
+
+def _around(corners: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Corners in the order of the outline: viewers list them row by row."""
+    column, row = (sum(axis) / len(corners) for axis in zip(*corners, strict=True))
+    return sorted(corners, key=lambda corner: math.atan2(corner[1] - row, corner[0] - column))
 
 
 def _statistics(mark: Mark, content: ReportContent) -> list[Measurement]:

@@ -131,7 +131,15 @@ QUANTITIES: Mapping[str, Mapping[str, str]] = {
 }
 
 UNITS: Mapping[str, Mapping[str, str]] = {
-    "en": {"mm2": "mm²", "cm2": "cm²", "deg": "°", "[hnsf'U]": "HU", "1": "", "{pixels}": "px"},
+    "en": {
+        "mm2": "mm²",
+        "cm2": "cm²",
+        "deg": "°",
+        "[hnsf'U]": "HU",
+        "1": "",
+        "{pixels}": "px",
+        "{pixels}2": "px²",
+    },
     "ru": {
         "mm": "мм",
         "mm2": "мм²",
@@ -141,6 +149,7 @@ UNITS: Mapping[str, Mapping[str, str]] = {
         "[hnsf'U]": "HU",
         "1": "",
         "{pixels}": "пикс.",
+        "{pixels}2": "пикс.²",
         "Bq/ml": "Бк/мл",
         "s": "с",
     },

@@ -194,16 +194,17 @@ MARKS: dict[str, dict[str, Any]] = {
     },
     "rectangle": {
         "tool": "rectangle",
-        "points_image": [[1, 1], [5, 1], [5, 5], [1, 5]],
+        "points_image": [[1, 1], [5, 1], [1, 5], [5, 5]],
         "points_world": None,
         "measurements": {"area": {"value": 16, "unit": "mm2"}, "mean": {"value": 12, "unit": "1"}},
         "label": "Box",
     },
     "arrow": {
         "tool": "arrow",
-        "points_image": [[30.5, 40.5], [50, 60]],
+        "points_image": [[50, 60], [30.5, 40.5]],
         "points_world": [[1, 2, 3], [4, 5, 6]],
         "measurements": {},
+        "state": {"arrowFirst": False},
         "label": "Лимфоузел",
     },
     "probe": {

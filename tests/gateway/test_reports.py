@@ -174,6 +174,8 @@ def test_measurements_refer_to_the_original_images(worlds: Any, tmp_path: Path) 
     assert numbers("Probe 6") == [("Attenuation Coefficient", 55.0, "[hnsf'U]", "")]
     [ellipse] = [i for i in items(groups["Ellipse 3"]) if i.ValueType == "SCOORD"]
     assert ellipse.GraphicData == [2, 16, 18, 16, 10, 12, 10, 20], "the major axis comes first"
+    [box] = [i for i in items(groups["Rectangle 4"]) if i.ValueType == "SCOORD"]
+    assert list(box.GraphicData) == [1, 1, 5, 1, 5, 5, 1, 5, 1, 1]
     [arrow] = [i for i in items(groups["Arrow 5"]) if i.ValueType == "SCOORD"]
     assert (arrow.GraphicType, list(arrow.GraphicData)) == ("POINT", [30.5, 40.5])
     assert named(groups["Arrow 5"], "121106")[0].TextValue == "Лимфоузел"
