@@ -240,6 +240,10 @@ def _text(run: Run, element: Element, prose: bool, required: bool) -> Any:
     start, end = element.value, element.value_end
     if start == end:
         return KEEP
+    if element.vr == b"PN":  # a name where the dictionary has none
+        run.note("name", element)
+        run.counts["X"] += 1
+        return run.put(element, REMOVED if required else b"")
     value = run.buffer[start:end]
     if run.cleaner is None:
         if run.plain or (value.isascii() and 0x1B not in value):

@@ -16,6 +16,7 @@ import itertools
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -227,17 +228,16 @@ class Engine:
         by_tag: Mapping[int, Element],
     ) -> list[Piece]:
         """Pieces of the main data set, with what is inserted at its place among the tags."""
-        tags = [element[0] for element in elements]
         pieces: list[Piece] = []
         position = 0
         character_set = 0
         for tag in sorted(inserted):
-            index = bisect_left(tags, tag, position)
+            index = bisect_left(elements, (tag,), position)
             _extend(run, pieces, elements, position, index, plan)
             if tag == _CHARACTER_SET:
                 character_set = len(pieces)
             pieces.append(inserted[tag])
-            position = index + (index < len(tags) and tags[index] == tag)
+            position = index + (index < len(elements) and elements[index][0] == tag)
         _extend(run, pieces, elements, position, len(elements), plan)
         pieces[character_set] = run.character_set(by_tag.get(_CHARACTER_SET))
         return pieces
@@ -322,39 +322,42 @@ def _references_items(element: Element, depth: int = 0) -> bool:
     return False
 
 
-def _inserted(run: Run, profile: Profile, by_tag: Mapping[int, Element], explicit: bool) -> dict[int, bytes]:
-    """Elements every output has, whether the source had them or not, encoded, by tag."""
+@lru_cache(maxsize=64)
+def _declared(profile: Profile, explicit: bool) -> dict[int, bytes]:
+    """What says that, and how, the instance was de-identified (PS3.15 E.1.1, PS3.3 C.7.1.1)."""
     items = [
         encode(0x00080100, b"SH", option.code.encode(), explicit)
         + encode(0x00080102, b"SH", b"DCM", explicit)
         + encode(0x00080104, b"LO", option.meaning.encode()[:64], explicit)
         for option in profile.codes()
     ]
-    inserted = {
-        _CHARACTER_SET: b"",  # its place; the value is known once all text is
-        _REMOVED: encode(_REMOVED, b"CS", b"YES", explicit),
-        _METHOD: encode(
-            _METHOD, b"LO", f"Consilium {profile.name}, PS3.15 {edition()}".encode()[:64], explicit
-        ),
-        _METHOD_CODES: encode_sequence(_METHOD_CODES, items, explicit),
-    }
     if "retain_longitudinal_modified_dates" in profile.options:
         temporal = b"MODIFIED"
     elif "retain_longitudinal_full_dates" in profile.options:
         temporal = b"UNMODIFIED"
     else:
         temporal = b"REMOVED"
-    inserted[_TEMPORAL] = encode(_TEMPORAL, b"CS", temporal, explicit)
-    for tag, vr, value in (
-        (_NAME, b"PN", run.patient.name.encode()),
-        (_PATIENT_ID, b"LO", run.patient.patient_id.encode()),
-    ):
-        if tag not in by_tag:
-            inserted[tag] = encode(tag, vr, value, explicit)
-    if "retain_patient_characteristics" in profile.options and _AGE not in by_tag:
-        age = run.computed_age = age_at(run, by_tag)
-        if age:
-            inserted[_AGE] = encode(_AGE, b"AS", age.encode(), explicit)
+    method = f"Consilium {profile.name}, PS3.15 {edition()}".encode()[:64]
+    return {
+        _REMOVED: encode(_REMOVED, b"CS", b"YES", explicit),
+        _METHOD: encode(_METHOD, b"LO", method, explicit),
+        _METHOD_CODES: encode_sequence(_METHOD_CODES, items, explicit),
+        _TEMPORAL: encode(_TEMPORAL, b"CS", temporal, explicit),
+    }
+
+
+def _inserted(run: Run, profile: Profile, by_tag: Mapping[int, Element], explicit: bool) -> dict[int, bytes]:
+    """Elements every output has, whether the source had them or not, encoded, by tag."""
+    inserted = _declared(profile, explicit).copy()
+    inserted[_CHARACTER_SET] = b""  # its place; the value is known once all text is
+    if _NAME not in by_tag:
+        inserted[_NAME] = encode(_NAME, b"PN", run.patient.name.encode(), explicit)
+    if _PATIENT_ID not in by_tag:
+        inserted[_PATIENT_ID] = encode(_PATIENT_ID, b"LO", run.patient.patient_id.encode(), explicit)
+    if _AGE not in by_tag and "retain_patient_characteristics" in profile.options:
+        run.computed_age = age_at(run, by_tag)
+        if run.computed_age:
+            inserted[_AGE] = encode(_AGE, b"AS", run.computed_age.encode(), explicit)
     return inserted
 
 

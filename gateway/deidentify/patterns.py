@@ -46,8 +46,8 @@ _DATES = re.compile(
 
 # One cheap look that every pattern and date needs to be possible.
 HINT = re.compile(
-    r"[@№]|://|\d\D?\d\D?\d\D?\d\D?\d\D?\d|(?i:\b(?:mrn|ssn|pid|id|acc|pat|patient|pt|name|fio|mrs?|ms|miss|dr|prof|med|снилс|полис|"
-    r"паспорт|инн|и/?б|а/?к|ист|амб|карт[аы]|доктор|врач|проф|пациент\w*|больн\w*|фио|гр)\b)|\b[А-ЯЁ]\.|\d\d?[-./]\d\d?[-./](?:19|20)\d\d"
+    r"[@№]|://|\d[\d\s()-]{5,}\d|(?i:\b(?:mrn|ssn|pid|id|acc|pat|patient|pt|name|fio|mrs?|ms|miss|dr|prof|med|снилс|полис|"
+    r"паспорт|инн|и/?б|а/?к|ист|амб|карт[аы]|доктор|врач|проф|пациент\w*|больн\w*|фио|гр)\b)|\b[А-ЯЁ]\.|\d\d?[-./]\d\d?[-./](?:19|20)\d\d|(?:19|20)\d\d[-./]\d\d[-./]\d\d"
 )
 
 

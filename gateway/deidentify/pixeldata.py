@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydicom.uid import AllTransferSyntaxes
 
 from gateway.deidentify.errors import Refused
 
@@ -24,6 +25,7 @@ JPEG = frozenset(
     for n in (50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63, 64, 65, 66, 70, 80, 81)
 )
 JPEG_2000 = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 92, 93, 201, 202, 203))
+ENCAPSULATED = frozenset(str(uid) for uid in AllTransferSyntaxes if uid.is_encapsulated)
 _MARKER = re.compile(rb"\xff[\x01\xc0-\xcf\xd8-\xfe]")
 _CHUNK = 4 << 20
 _LONGEST_JOINED = 256 << 20
@@ -114,12 +116,16 @@ def codestreams(buffer: Any, fragments: Iterable[Span], transfer_syntax_uid: str
         ``unparseable`` when a codestream cannot be followed.
     """
     blanks: list[Span] = []
-    if transfer_syntax_uid in JPEG:
+    spans = list(fragments)
+    if transfer_syntax_uid not in ENCAPSULATED:
+        raise Refused("unparseable", "encapsulated pixel data in a transfer syntax that has none")
+    first = bytes(buffer[spans[0][0] : min(spans[0][0] + 12, spans[0][1])]) if spans else b""
+    if first[:2] == b"\xff\xd8" or transfer_syntax_uid in JPEG:
         carried = 0
-        for start, end in fragments:
+        for start, end in spans:
             carried = _jpeg(buffer, start, end, carried, blanks)
-    elif transfer_syntax_uid in JPEG_2000:
-        for frame in _frames(buffer, fragments):
+    elif first[:2] == b"\xff\x4f" or first == _JP2 or transfer_syntax_uid in JPEG_2000:
+        for frame in _frames(buffer, spans):
             _jpeg2000_frame(buffer, frame, blanks)
     return blanks
 

@@ -17,6 +17,7 @@ from pydicom.uid import UID_dictionary
 from config.errors import StorageUnavailable
 from gateway.deidentify.errors import Refused
 from gateway.deidentify.wire import (
+    LONG_VRS,
     SHORT_VRS,
     Element,
     Limits,
@@ -77,10 +78,9 @@ def _map(path: Path) -> Any:
         raise StorageUnavailable("the received file cannot be read; send it again") from error
 
 
-def _file_meta(buffer: Any, limits: Limits) -> tuple[int, str]:
+def _file_meta(buffer: Any) -> tuple[int, str]:
     """End of the file meta information and its Transfer Syntax UID (empty: none)."""
     position = 132 if buffer[128:132] == b"DICM" else 0
-    reader = Reader(buffer, limits)
     end, syntax = position, ""
     while buffer[end : end + 2] == b"\x02\0" and len(buffer) - end >= 8:
         vr = bytes(buffer[end + 4 : end + 6])
@@ -91,9 +91,10 @@ def _file_meta(buffer: Any, limits: Limits) -> tuple[int, str]:
         after = end + header + length
         if after > len(buffer):
             raise Refused("truncated", "the file meta information is cut")
-        [element] = reader.read(end, after, True)
-        if element.tag == 0x00020010:
-            syntax = bytes(buffer[element.value : element.value_end]).strip(b"\0 ").decode("latin-1")
+        if vr not in SHORT_VRS and vr not in LONG_VRS:
+            raise Refused("unparseable", "the file meta information has an element without a known VR")
+        if buffer[end + 2 : end + 4] == b"\x10\0":
+            syntax = bytes(buffer[end + header : after]).strip(b"\0 ").decode("latin-1")
         end = after
     return end, syntax
 
@@ -136,7 +137,7 @@ def open_source(source: bytes | Path, limits: Limits) -> Source:
     buffer: Any = bytes(source) if path is None and not isinstance(source, bytes) else source
     if path is not None:
         buffer = _map(path)
-    start, syntax = _file_meta(buffer, limits)
+    start, syntax = _file_meta(buffer)
     if not syntax:
         syntax = _guess(buffer, start)
     if syntax not in UID_dictionary or UID_dictionary[syntax][1] != "Transfer Syntax":

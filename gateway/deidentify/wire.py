@@ -131,6 +131,7 @@ class Reader:
         append = elements.append
         buffer = self.buffer
         short, long = SHORT_VRS, LONG_VRS
+        make = tuple.__new__  # the constructor of a named tuple costs twice as much
         head, long_length = self._head, self._length
         previous = -1
         ordered = True
@@ -169,7 +170,11 @@ class Reader:
                 value_end = value + length
                 if value_end > end:
                     raise Refused("truncated", f"{tag_text(tag)} is longer than what holds it")
-                append(Element(tag, vr, position, value, value_end, value_end, None, None, explicit, False))
+                append(
+                    make(
+                        Element, (tag, vr, position, value, value_end, value_end, None, None, explicit, False)
+                    )
+                )
                 position = value_end
             if tag <= previous:
                 ordered = False

@@ -1,4 +1,4 @@
-"""Every file of pydicom's test set: a clean instance that reads back with the same pixels, or a reason; nothing else."""
+"""Every file of pydicom's test set: a clean instance that reads back with the same pixels, or a reason."""
 
 from __future__ import annotations
 
