@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +32,13 @@ LOOK_EVERY = 0.5  # s between two looks for returned opinions
 
 
 @click.command()
-def demo() -> None:
+@click.option(
+    "--pacs-port",
+    default=11113,
+    show_default=True,
+    help="First of the two ports the hospitals' PACS listen on.",
+)
+def demo(pacs_port: int) -> None:
     """Try it: two hospitals and a centre, with studies waiting. Ctrl-C ends it; kept in ./.consilium-demo."""
     from gateway.demo.network import hospitals, populate
     from gateway.opening import open_gateway
@@ -44,13 +50,13 @@ def demo() -> None:
         os.environ.setdefault(name, value)
     os.environ["CONSILIUM_HOME"] = str(Path(os.environ["CONSILIUM_HOME"]).absolute())
     settings = load_settings()
-    pacs = hospitals(settings)
+    pacs = hospitals(settings, pacs_port)
     ports = [(settings.dicom_host, settings.dicom_port), (settings.http_host, settings.http_port)]
     for host, port in [*ports, *(("127.0.0.1", each.port) for each in pacs.values())]:
         check_port_is_free(host, port)
     initialise(settings, login="administrator")
     gateway = open_gateway(settings)
-    passwords = populate(gateway)
+    passwords = populate(gateway, pacs)
     for each in pacs.values():
         each.start()
 
@@ -95,7 +101,7 @@ def _until(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def _welcome(settings: Settings, passwords: dict[str, str], pacs: dict[str, HospitalPACS], sent: int) -> None:
+def _welcome(settings: Settings, passwords: dict[str, str], pacs: Mapping[str, HospitalPACS], sent: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -121,7 +127,7 @@ def _welcome(settings: Settings, passwords: dict[str, str], pacs: dict[str, Hosp
     )
 
 
-def _watch(pacs: dict[str, HospitalPACS]) -> None:
+def _watch(pacs: Mapping[str, HospitalPACS]) -> None:
     """Say when an opinion has arrived in a hospital's PACS."""
     from pydicom import dcmread
 

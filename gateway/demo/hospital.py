@@ -6,19 +6,25 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pydicom import Dataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import (
+    Comprehensive3DSRStorage,
+    ComprehensiveSRStorage,
+    EncapsulatedPDFStorage,
+    ExplicitVRLittleEndian,
+    GrayscaleSoftcopyPresentationStateStorage,
+    KeyObjectSelectionDocumentStorage,
+)
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import ComprehensiveSRStorage, EncapsulatedPDFStorage
 from pynetdicom.transport import ThreadedAssociationServer
 
 from config.errors import TransientError
 
 RETURNED = (
     ComprehensiveSRStorage,
-    "1.2.840.10008.5.1.4.1.1.88.34",  # Comprehensive 3D SR Storage
+    Comprehensive3DSRStorage,
     EncapsulatedPDFStorage,
-    "1.2.840.10008.5.1.4.1.1.11.1",  # Grayscale Softcopy Presentation State Storage
-    "1.2.840.10008.5.1.4.1.1.88.59",  # Key Object Selection Document Storage
+    GrayscaleSoftcopyPresentationStateStorage,
+    KeyObjectSelectionDocumentStorage,
 )
 
 
@@ -43,7 +49,6 @@ class HospitalPACS:
         ae = AE(ae_title=self.ae_title)
         for sop_class in RETURNED:
             ae.add_supported_context(sop_class)
-        ae.add_supported_context("1.2.840.10008.1.1")  # Verification
         self._server = ae.start_server(
             ("127.0.0.1", self.port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._keep)]
         )

@@ -32,14 +32,13 @@ class Hospital:
     name: str
     region: str
     ae_title: str
-    port: int
 
 
 CENTRE = ("NATIONAL", "Национальный центр консультаций")
 SPECIALTIES = ("radiology", "neurosurgery", "traumatology", "oncology", "cardiology")
 HOSPITALS = (
-    Hospital("RAYON-12", "Районная больница № 12", "Север", "RAYON12", 11113),
-    Hospital("VALLEY", "Valley General Hospital", "South", "VALLEY", 11114),
+    Hospital("RAYON-12", "Районная больница № 12", "Север", "RAYON12"),
+    Hospital("VALLEY", "Valley General Hospital", "South", "VALLEY"),
 )
 PEOPLE = (
     Person("consultant", "consultant", "Анна Викторовна Белова", "ru", centre="NATIONAL"),
@@ -51,15 +50,16 @@ PEOPLE = (
 )
 
 
-def hospitals(settings: Settings) -> Mapping[str, HospitalPACS]:
-    """The two hospitals' PACS, not started, by site code."""
+def hospitals(settings: Settings, first_port: int) -> Mapping[str, HospitalPACS]:
+    """The two hospitals' PACS, not started, by site code; they listen on `first_port` and the one after."""
+    folder = settings.home / "demo"
     return {
-        h.code: HospitalPACS(h.ae_title, h.port, settings.home / "demo" / f"pacs-{h.ae_title.lower()}")
-        for h in HOSPITALS
+        h.code: HospitalPACS(h.ae_title, port, folder / f"pacs-{h.ae_title.lower()}")
+        for port, h in enumerate(HOSPITALS, first_port)
     }
 
 
-def populate(gateway: Gateway) -> dict[str, str]:
+def populate(gateway: Gateway, pacs: Mapping[str, HospitalPACS]) -> dict[str, str]:
     """Make sites, centre, route and people where they are missing; gives login → a fresh password for each person."""
     people = gateway.storage.people
     known = {site.code for site in people.sites()}
@@ -70,7 +70,7 @@ def populate(gateway: Gateway) -> dict[str, str]:
                 h.name,
                 ae_titles=[h.ae_title],
                 region=h.region,
-                returns=[("dicom", f"{h.ae_title}@127.0.0.1:{h.port}")],
+                returns=[("dicom", f"{h.ae_title}@127.0.0.1:{pacs[h.code].port}")],
             )
     if CENTRE[0] not in {centre.code for centre in people.centres()}:
         people.add_centre(*CENTRE, specialties=SPECIALTIES)

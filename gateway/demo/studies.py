@@ -14,7 +14,7 @@ from datetime import date, timedelta
 import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from config.errors import ConfigurationError
 
@@ -142,9 +142,9 @@ STUDIES: tuple[DemoStudy, ...] = (
 )
 
 
-def _uid(*parts: object) -> str:
+def _uid(*parts: object) -> UID:
     """The same UID for the same parts, so that running the demo again sends the same instances."""
-    return generate_uid(entropy_srcs=["consilium demo", *map(str, parts)])
+    return UID(generate_uid(entropy_srcs=["consilium demo", *map(str, parts)]))
 
 
 def _sample(name: str) -> Dataset:
