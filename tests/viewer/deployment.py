@@ -1,4 +1,4 @@
-"""A whole deployment behind its web application: real ingest, real vault, two hospitals, two centres, everyone's password."""
+"""A deployment behind its web application: real ingest and vault, two hospitals, two centres, everyone's password."""
 
 from __future__ import annotations
 
