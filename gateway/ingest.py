@@ -21,7 +21,7 @@ import re
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import structlog
 from sqlalchemy import select
@@ -186,7 +186,7 @@ class Ingest:
 
     def _keep_file_and_row(self, result: Result, origin: Origin) -> Disposition:
         with self._spool.writer() as writer:
-            result.write(writer)
+            result.write(cast(BinaryIO, writer))
             name = writer.commit()
         try:
             self._add_row(result, origin, name, writer.size)
