@@ -7,38 +7,30 @@ consultation gets `NotFound`; one who sees it and may not change it gets `Forbid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
 import structlog
 from sqlalchemy import select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
-from config.errors import Forbidden, Invalid, NotFound
-from storage import opinions, requesting, worklist
-from storage.access import actor_of, parties, visible_consultations
+from config.errors import Forbidden, Invalid
+from storage import opinions, requesting
+from storage.access import actor_of, parties
 from storage.audit import Audit
 from storage.database import Database
-from storage.schema import Consultation, Message, Opinion, Study, User, now
-from storage.transitions import ANSWERED, Party, State, after_answer, check_state
+from storage.reading import LOADED, Reading
+from storage.schema import Consultation, Message, Opinion, User, now
+from storage.transitions import Party, State, after_answer, check_state
 
 log = structlog.get_logger(__name__)
 
 MAX_TEXT = 4_000
 """Longest question, answer or reason, in characters."""
 
-_LOADED = (
-    selectinload(Consultation.study).selectinload(Study.site),
-    selectinload(Consultation.site),
-    selectinload(Consultation.centre),
-    selectinload(Consultation.assignee),
-    selectinload(Consultation.requester),
-    selectinload(Consultation.messages).selectinload(Message.author),
-)
 
-
-class Consultations:
+class Consultations(Reading):
     """The legal life of a consultation.
 
     Parameters
@@ -57,7 +49,7 @@ class Consultations:
     """
 
     def __init__(self, db: Database, audit: Audit, deadlines: Mapping[str, float]) -> None:
-        self.db = db
+        super().__init__(db)
         self.audit = audit
         self.deadlines = deadlines
 
@@ -117,90 +109,6 @@ class Consultations:
                 origin=origin,
             )
             return self._loaded(joined, consultation.id)
-
-    # --- reading -----------------------------------------------------------------------------------------------------
-
-    def get(self, public_id: str, user: User) -> Consultation:
-        """One consultation; `NotFound` unless `user` may see it."""
-        with self.db.read() as session:
-            return self._find(session, public_id, user, loaded=True)
-
-    def of_study(self, study_uid: str, user: User) -> list[Consultation]:
-        """The consultations about a study that `user` may see, newest first."""
-        with self.db.read() as session:
-            return list(
-                session.scalars(
-                    select(Consultation)
-                    .join(Consultation.study)
-                    .where(Study.study_instance_uid == study_uid, visible_consultations(user))
-                    .order_by(Consultation.id.desc())
-                    .options(*_LOADED)
-                )
-            )
-
-    def worklist(
-        self,
-        user: User,
-        *,
-        states: Iterable[str] | None = None,
-        urgency: str | None = None,
-        specialty: str | None = None,
-        mine: bool = False,
-        text: str = "",
-        study_uids: Iterable[str] | None = None,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> tuple[list[Consultation], int]:
-        """Consultations `user` may see, emergencies first, then by deadline.
-
-        Parameters
-        ----------
-        states
-            States to keep; None: all.
-        mine
-            Only those assigned to `user` (a consultant) or requested by them (a referrer).
-        text
-            Part of a pseudonym, a study description or a question, in any case.
-        study_uids
-            Keep these studies (pseudonymised UIDs) also when `text` does not match: the referrer's search by a real
-            name, which only the vault can answer.
-
-        Returns
-        -------
-        tuple of list and int
-            One page, and how many there are in all.
-        """
-        query = worklist.matching(
-            user,
-            states=states,
-            urgency=urgency,
-            specialty=specialty,
-            mine=mine,
-            text=text,
-            study_uids=study_uids,
-        )
-        with self.db.read() as session:
-            total = session.scalar(worklist.counting(query)) or 0
-            page = worklist.in_order(query).limit(max(1, min(limit, 500))).offset(max(0, offset))
-            return list(session.scalars(page.options(*_LOADED))), total
-
-    def counts(self, user: User) -> dict[str, int]:
-        """How many consultations `user` sees in each state."""
-        with self.db.read() as session:
-            return worklist.counts(session, visible_consultations(user))
-
-    def overdue(self) -> dict[str, int]:
-        """Open consultations past their deadline, by urgency: for status pages and metrics."""
-        with self.db.read() as session:
-            return worklist.overdue(session)
-
-    def opinion(self, public_id: str, user: User) -> Opinion | None:
-        """The opinion as `user` may read it: the signed one, or before that the user's own draft, or None."""
-        with self.db.read() as session:
-            consultation = self._find(session, public_id, user)
-            if consultation.state in ANSWERED:
-                return opinions.signed(session, consultation.id)
-            return opinions.draft_of(session, consultation.id, user.id)
 
     # --- changing ----------------------------------------------------------------------------------------------------
 
@@ -408,7 +316,7 @@ class Consultations:
     ) -> Consultation:
         try:
             with self.db.write() as session:
-                consultation = self._find(session, public_id, user, lock=True)
+                consultation = self.find(session, public_id, user, lock=True)
                 self.check(action, consultation, user)
                 before = consultation.state
                 details = apply(session, consultation)
@@ -443,22 +351,8 @@ class Consultations:
             raise Forbidden(f"cannot {action}: only its {wanted or 'delivery'} may")
 
     @staticmethod
-    def _find(
-        session: Session, public_id: str, user: User, *, lock: bool = False, loaded: bool = False
-    ) -> Consultation:
-        query = select(Consultation).where(Consultation.public_id == public_id, visible_consultations(user))
-        if lock:
-            query = query.with_for_update()
-        if loaded:
-            query = query.options(*_LOADED)
-        consultation = session.scalar(query)
-        if consultation is None:
-            raise NotFound("no such consultation")
-        return consultation
-
-    @staticmethod
     def _loaded(session: Session, consultation_id: int) -> Consultation:
-        query = select(Consultation).where(Consultation.id == consultation_id).options(*_LOADED)
+        query = select(Consultation).where(Consultation.id == consultation_id).options(*LOADED)
         session.flush()
         return session.scalars(query.execution_options(populate_existing=True)).one()
 
