@@ -70,7 +70,7 @@ def describe(data: Buffer) -> Description:
         sop_instance_uid=uids[2],
         sop_class_uid=uids[3],
         transfer_syntax_uid=parsed.transfer_syntax_uid,
-        instance_number=str(first(metadata, "00200013") or ""),
+        instance_number=_text(first(metadata, "00200013")),
         rows=_count(metadata, "00280010"),
         columns=_count(metadata, "00280011"),
         frame_count=frame_count(data, parsed),
@@ -116,6 +116,10 @@ def first(metadata: Json, tag: str) -> Any:
     """First value of an attribute, or None."""
     values = metadata.get(tag, {}).get("Value")
     return values[0] if values else None
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
 
 
 def _count(metadata: Json, tag: str) -> int:
