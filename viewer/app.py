@@ -8,7 +8,7 @@ from flask import Flask, request
 
 import viewer.dicomweb
 from config.settings import Settings
-from viewer import auth, errors, health, i18n, pages, present, security
+from viewer import assets, auth, errors, health, i18n, pages, present, security
 from viewer.api import create_blueprint as create_api
 from viewer.pages.referrer import Identities, ReportPdf
 from viewer.services import CleanText, Ingest, Services
@@ -56,6 +56,7 @@ def create_app(
     errors.init_app(app)
     i18n.init_app(app, settings)
     present.init_app(app)
+    assets.init_app(app)
     pages.init_app(app, services, identities, report_pdf)
     health.init_app(app, services)
     app.register_blueprint(create_api(services))

@@ -19,6 +19,8 @@ def one(instance: Instance) -> str:
     photometric = metadata.get("00280004")
     if photometric and photometric.get("Value") == ["YBR_FULL_422"] and _native(instance):
         metadata = {**metadata, "00280004": {"vr": "CS", "Value": ["YBR_FULL"]}}  # as frames are served
+    # Viewers load progressively where the codestream allows it, so they have to know before they ask for a frame.
+    metadata = {**metadata, "00083002": {"vr": "UI", "Value": [instance.entry.transfer_syntax_uid]}}
     text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
     # Inside a JSON string every quote is escaped, so this can only be the key itself.
     return text.replace(_KEY, f"{_KEY}{instance.path}/bulkdata/")
