@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-from config.errors import PermanentError, TransientError
+from config.errors import ConsiliumError, PermanentError, TransientError
 from gateway.delivery.registry import CHANNELS, Delivery
 from gateway.reports.build import Reports
 from gateway.reports.pdf import render
@@ -81,13 +81,13 @@ class Deliverer:
         try:
             said = self._deliver(row)
         except PermanentError as error:
-            self._refuse(row, str(error))
+            self._refuse(row, error)
         except TransientError as error:
-            self._postpone(row, str(error), getattr(error, "attempts", None))
+            self._postpone(row, error, getattr(error, "attempts", None))
         except Exception as error:
             # Its words may hold a value of the object; its type and place cannot.
             log.error("delivery.broken", outbox=row.id, kind=type(error).__name__)
-            self._postpone(row, f"internal error: {type(error).__name__}", OWN_MISTAKES)
+            self._postpone(row, TransientError(f"internal error: {type(error).__name__}"), OWN_MISTAKES)
         else:
             self._arrived(row, said)
 
@@ -118,20 +118,18 @@ class Deliverer:
             self.consultations.delivered(session, row.opinion)
         log.info("delivery.sent", outbox=row.id, channel=row.channel, attempts=row.attempts)
 
-    def _postpone(self, row: OutboxItem, error: str, attempts: int | None) -> None:
+    def _postpone(self, row: OutboxItem, error: ConsiliumError, attempts: int | None) -> None:
         if attempts is not None and row.attempts >= attempts:
             self._refuse(row, error)
             return
-        self.outbox.failed(row.id, error, transient=True)
-        log.warning(
-            "delivery.failed", outbox=row.id, channel=row.channel, attempts=row.attempts, reason=error
-        )
+        self.outbox.failed(row.id, str(error), transient=True)
+        log.warning("delivery.failed", outbox=row.id, channel=row.channel, attempts=row.attempts, error=error)
 
-    def _refuse(self, row: OutboxItem, error: str) -> None:
+    def _refuse(self, row: OutboxItem, error: ConsiliumError) -> None:
         with self.db.write() as session:
-            self.outbox.refused(row.id, error, session=session)
-            self._record(row, "failure", {"reason": error}, session)
-        log.error("delivery.refused", outbox=row.id, channel=row.channel, attempts=row.attempts, reason=error)
+            self.outbox.refused(row.id, str(error), session=session)
+            self._record(row, "failure", {"reason": str(error)}, session)
+        log.error("delivery.refused", outbox=row.id, channel=row.channel, attempts=row.attempts, error=error)
 
     def _record(self, row: OutboxItem, outcome: str, details: dict[str, Any], session: Any) -> None:
         self.audit.record(
