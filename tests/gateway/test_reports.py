@@ -389,3 +389,12 @@ def test_an_opinion_row_is_enough(worlds: Any) -> None:
     opinion = world.loaded(world.signed())
     assert isinstance(opinion, Opinion)
     assert ReportContent.of(opinion).signed_at == opinion.signed_at.replace(microsecond=0)  # type: ignore[union-attr]
+
+
+def test_the_document_names_the_image_by_its_numbers(worlds: Any) -> None:
+    world = worlds()
+    content, who, _ = reported(world, [world.mark("m")])
+    [mark] = content.marks
+    numbered = replace(mark, series_number="3", instance_number="12", frame_count=1)
+    [page] = PdfReader(BytesIO(render(replace(content, marks=(numbered,)), who))).pages
+    assert f"серия 3, изображение 12, {world.originals[0]}" in page.extract_text()
