@@ -128,9 +128,15 @@ def _facts(item: QuarantineItem) -> dict[str, Any]:
 
 @quarantine.command("list")
 @click.option(
-    "--state", type=click.Choice(["held", "released", "discarded", "all"]), default="held", show_default=True
+    "--state",
+    type=click.Choice(["held", "released", "discarded", "all"]),
+    default="held",
+    show_default=True,
+    help="Which of them.",
 )
-@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="At most so many."
+)
 @json_option
 @with_settings
 def list_(settings: Settings, state: str, limit: int, as_json: bool) -> None:
