@@ -7,6 +7,7 @@ and are left out where it does not: one odd element must not hide a study from i
 from __future__ import annotations
 
 import math
+import re
 import struct
 from base64 import b64encode
 from typing import Any
@@ -27,6 +28,9 @@ SPECIFIC_CHARACTER_SET, PIXEL_REPRESENTATION = 0x00080005, 0x00280103
 
 
 BULK_PATH = "BulkDataURI"
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 
 _BINARY = {"OB", "OD", "OF", "OL", "OV", "OW", "UN"}
 _NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
@@ -121,7 +125,7 @@ def _encodings(raw: bytes) -> list[str]:
     terms = [term.strip() for term in raw.decode("ascii", "replace").strip("\0 ").split("\\")]
     try:
         return list(convert_encodings(terms))
-    except LookupError:
+    except (LookupError, ValueError):
         return ["iso8859"]
 
 
@@ -166,15 +170,9 @@ def _value(vr: str, part: str) -> Any:
     if vr == "PN":
         groups = zip(("Alphabetic", "Ideographic", "Phonetic"), part.split("="), strict=False)
         return {name: group for name, group in groups if group} or None
-    if vr == "IS":
-        try:
-            return int(part)
-        except ValueError:
-            return part
-    if vr == "DS":
-        try:
-            number = float(part)
-        except ValueError:
-            return part
+    if vr == "IS" and _INTEGER.fullmatch(part):
+        return int(part)
+    if vr == "DS" and _DECIMAL.fullmatch(part):
+        number = float(part)
         return number if math.isfinite(number) else part
     return part

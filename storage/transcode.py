@@ -12,6 +12,7 @@ the file stays as it is.
 from __future__ import annotations
 
 import io
+import math
 import os
 import secrets
 import struct
@@ -191,11 +192,11 @@ def _frames(data: Buffer, description: Description) -> np.ndarray | None:
     planar = samples == 3 and first(metadata, "00280006") == 1
     if samples == 3:
         shape = (shape[0], 3, *shape[1:]) if planar else (*shape, 3)
-    size = int(np.prod(shape)) * allocated // 8
+    size = math.prod(shape) * allocated // 8
     if pixels.length not in (size, size + size % 2):
         return None
     kind = f"<{'i' if signed else 'u'}{allocated // 8}"
-    array = np.frombuffer(data, dtype=kind, count=int(np.prod(shape)), offset=pixels.offset).reshape(shape)
+    array = np.frombuffer(data, dtype=kind, count=math.prod(shape), offset=pixels.offset).reshape(shape)
     return np.ascontiguousarray(array.transpose(0, 2, 3, 1)) if planar else array
 
 
