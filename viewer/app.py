@@ -53,10 +53,10 @@ def create_app(
 
     security.init_app(app, settings)
     auth.init_app(app)
+    assets.init_app(app)
     errors.init_app(app)
     i18n.init_app(app, settings)
     present.init_app(app)
-    assets.init_app(app)
     pages.init_app(app, services, identities, report_pdf)
     health.init_app(app, services)
     app.register_blueprint(create_api(services))

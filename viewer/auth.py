@@ -257,15 +257,3 @@ def init_app(app: Flask) -> None:
     def enforce() -> ResponseReturnValue | None:
         g.started = time.monotonic()
         return _enforce(csrf)
-
-    def static(filename: str) -> ResponseReturnValue:
-        response = app.send_static_file(filename)
-        # Addresses with a digest in them never change their content; the others are asked for again (ETag).
-        if "v" in request.args or filename.startswith("dist/assets/"):
-            response.cache_control.no_cache = None
-            response.cache_control.public = True
-            response.cache_control.max_age = 31536000
-            response.cache_control.immutable = True
-        return response
-
-    app.view_functions["static"] = public(static)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, date, datetime
 from typing import Any
 
-from flask import Flask, url_for
+from flask import Flask
 from flask_babel import format_date, format_datetime, get_locale, gettext, lazy_gettext, ngettext
 from markupsafe import Markup
 from pydicom.valuerep import PersonName
@@ -191,7 +190,7 @@ def image_count(number: int) -> str:
 
 
 def init_app(app: Flask) -> None:
-    """Make all of it usable in templates, and give static files addresses that change with their content."""
+    """Make all of it usable in templates."""
     app.jinja_env.filters.update(
         specialty=specialty,
         age=age,
@@ -217,12 +216,3 @@ def init_app(app: Flask) -> None:
         URGENCIES=URGENCIES,
         STATES=tuple(State),
     )
-    versions: dict[str, str] = {}
-
-    def asset(name: str) -> str:
-        if name not in versions or app.debug:
-            with app.open_resource(f"static/{name}") as content:
-                versions[name] = hashlib.sha256(content.read()).hexdigest()[:12]  # type: ignore[arg-type]
-        return url_for("static", filename=name, v=versions[name])
-
-    app.jinja_env.globals["asset"] = asset

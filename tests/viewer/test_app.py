@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import stat
 from collections.abc import Callable
@@ -96,6 +97,21 @@ def test_static_files_with_a_digest_are_kept_for_ever_and_others_asked_for_again
     assert css is not None
     assert "immutable" in browser.get(css[1]).headers["Cache-Control"]
     assert "no-cache" in browser.get("/static/consilium.css").headers["Cache-Control"]
+
+
+def test_static_files_travel_compressed_to_whoever_takes_it(web: Deployment) -> None:
+    browser = web.browser()
+    plain = browser.get("/static/consilium.css")
+    small = browser.get("/static/consilium.css", headers={"Accept-Encoding": "gzip, br"})
+    assert "Content-Encoding" not in plain.headers and small.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(small.data) == plain.data and len(small.data) * 3 < len(plain.data)
+    assert small.mimetype == plain.mimetype == "text/css"
+    assert "Accept-Encoding" in small.headers["Vary"] and "Accept-Encoding" in plain.headers["Vary"]
+    again = {"Accept-Encoding": "gzip", "If-None-Match": small.headers["ETag"]}
+    assert browser.get("/static/consilium.css", headers=again).status_code == 304
+    assert browser.get("/static/app.js").mimetype == "text/javascript"  # or browsers run no module
+    for path in ("../app.py", "..%2fapp.py", "nothing.css", "%2e%2e/keys"):
+        assert browser.get(f"/static/{path}", headers={"Accept-Encoding": "gzip"}).status_code == 404
 
 
 def test_the_pages_of_a_bad_line_are_light(web: Deployment) -> None:
