@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -85,6 +87,15 @@ class Packer:
             yield Packed(path, manifest, manifest.to_bytes(), ordered)
         finally:
             path.unlink(missing_ok=True)
+
+    def tidy(self, older_than: timedelta) -> None:
+        """Remove unfinished packs and receptions that dead processes left behind."""
+        age = older_than.total_seconds()
+        self._spool.clear_incoming(age, time.time())
+        for path in self._tmp_dir.glob("pack-*"):
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > age:
+                    path.unlink()
 
     def _place(self, source: Source) -> Place:
         description = self._describe("", "", source)[1]

@@ -29,6 +29,9 @@ from storage.packs import manifest_key, object_digest, pack_key
 from storage.schema import Instance, Pack, Series, now
 from storage.spool import Spool
 
+LEFT_BEHIND = timedelta(days=1)
+"""Age at which an unfinished file belongs to nobody any more: its process died."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -214,6 +217,7 @@ class Sealer:
         with self._only_one() as mine:
             if not mine:
                 return 0
+            self._packer.tidy(LEFT_BEHIND)
             query = (
                 select(Pack)
                 .where(Pack.node == self._node, Pack.trusted_at.is_(None))

@@ -162,7 +162,7 @@ class Spool:
     def clear_incoming(self, older_than: float, now: float) -> int:
         """Remove files a dead process left unfinished; `older_than` in seconds, `now` as `time.time`."""
         count = 0
-        for path in self.incoming.iterdir():
+        for path in (*self.incoming.iterdir(), *self.derived.glob("*.dcm.*")):
             with suppress(FileNotFoundError):
                 if now - path.stat().st_mtime >= older_than:
                     path.unlink()

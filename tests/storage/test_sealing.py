@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import zipfile
 from datetime import timedelta
@@ -308,6 +309,23 @@ def test_one_series_that_fails_does_not_hold_up_the_others(
 
     monkeypatch.setattr(store.sealer, "_seal", seal)
     assert store.sealer.seal_due(now() + LATER) == 1
+
+
+def test_what_dead_processes_left_is_cleared(store: Room, tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    left = [
+        tmp_path / "tmp" / "pack-ab",
+        store.spool.incoming / f"{'0' * 32}.dcm",
+        store.spool.derived / "a.dcm.beef",
+    ]
+    for path in left:
+        path.write_bytes(b"unfinished")
+    store.sealer.trust_due()
+    assert all(path.exists() for path in left), "they may be at work"
+    for path in left:
+        os.utime(path, (0, 0))
+    store.sealer.trust_due()
+    assert not any(path.exists() for path in left)
 
 
 def test_transcoding_can_be_turned_off(tmp_path: Path) -> None:
