@@ -15,19 +15,26 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
+from argon2 import PasswordHasher
 from sqlalchemy import event, select
 from werkzeug.serving import make_server
 from werkzeug.test import Client
 
 from config.settings import Settings, load
 from storage.database import Database
+from storage.keys import Keys
 from storage.opening import open_storage
 from storage.records import InstanceFacts
 from storage.schema import Centre, CentreSpecialty, Consultation, Series, Site, Study, User, now
 from storage.sealing import Sealer
+from storage.vault import Vault
 from tests.peers.gateway import environment
 from viewer.app import create_app
 from viewer.services import Ingest
+
+PASSWORD = "correct horse battery"
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+"""Argon2 as it must not be used outside tests."""
 
 ROLES_BY_LOGIN = {
     "doctor-a": ("referrer", "A"),
@@ -49,9 +56,13 @@ class House:
         An empty directory.
     ingest
         What STOW-RS hands instances to.
+    vault
+        Whether to hand the referring doctors' pages a vault, and a maker of reports.
     """
 
-    def __init__(self, home: Path, *, ingest: Ingest | None = None, **settings: object) -> None:
+    def __init__(
+        self, home: Path, *, ingest: Ingest | None = None, vault: bool = False, **settings: object
+    ) -> None:
         self.settings: Settings = load(environ=environment(home, **settings))
         self.settings.prepare_home()
         Database(self.settings.database_url).upgrade()
@@ -65,7 +76,20 @@ class House:
         self.centres: dict[str, int] = {}
         self._people()
         self.tokens = {login: self.storage.people.create_token(login) for login in ROLES_BY_LOGIN}
-        self.app = create_app(self.settings, self.storage, ingest=ingest, testing=True)
+        self.vault = self._vault() if vault else None
+        self.app = create_app(
+            self.settings,
+            self.storage,
+            ingest=ingest,
+            identities=self.vault,
+            report_pdf=(lambda _: b"%PDF-1.7") if vault else None,
+            testing=True,
+        )
+
+    def _vault(self) -> Vault:
+        database = Database(self.settings.vault_url, tree="vault")
+        database.upgrade()
+        return Vault(database, Keys.create(self.settings.vault_key_file))
 
     def _people(self) -> None:
         with self.storage.database.write() as session:
@@ -77,12 +101,13 @@ class House:
                 session.add_all([site, centre])
                 session.flush()
                 self.sites[code], self.centres[code] = site.id, centre.id
+            hashed = CHEAP.hash(PASSWORD)
             for login, (role, tenant) in ROLES_BY_LOGIN.items():
                 session.add(
                     User(
                         login=login,
                         role=role,
-                        password_hash="-",
+                        password_hash=hashed,
                         site_id=self.sites[tenant] if role == "referrer" else None,
                         centre_id=self.centres[tenant] if role in ("consultant", "coordinator") else None,
                     )
