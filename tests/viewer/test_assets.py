@@ -38,9 +38,8 @@ def test_packed_for_who_takes_it(app: Flask) -> None:
 
 @pytest.mark.parametrize("accepted", [None, "identity", "gzip;q=0"])
 def test_plain_for_who_does_not(app: Flask, accepted: str | None) -> None:
-    answer = app.test_client().get(
-        "/static/dist/viewer.js", headers={"Accept-Encoding": accepted} if accepted else {}
-    )
+    headers = {"Accept-Encoding": accepted} if accepted else {}
+    answer = app.test_client().get("/static/dist/viewer.js", headers=headers, buffered=True)
     assert "Content-Encoding" not in answer.headers
     assert answer.data == SCRIPT
 
