@@ -1,15 +1,15 @@
 """The head of a returned object: the hospital's patient and study, byte for byte, in a character set that fits.
 
-The hospital's Specific Character Set is kept whenever every text of ours can be written in it. Otherwise the object is
-in ISO_IR 192 (UTF-8) and the hospital's texts are transcoded; a name in ASCII is the same bytes in both. Where the
-hospital's declared set was wrong and its texts are really in one DICOM does not know (CP1251, KOI8-R), UTF-8 is the
-only honest choice.
+The hospital's Specific Character Set is kept whenever every text of ours can be written in it, dashes and quotation
+marks made plain if need be (`gateway.reports.typography`). Otherwise the object is in ISO_IR 192 (UTF-8) and the
+hospital's texts are transcoded; a name in ASCII is the same bytes in both. Where the hospital's declared set was wrong
+and its texts are really in one DICOM does not know (CP1251, KOI8-R), UTF-8 is the only honest choice.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 
 import pydicom.charset
@@ -24,6 +24,7 @@ from pydicom.valuerep import TEXT_VR_DELIMS, PersonName
 
 from gateway.deidentify.engine import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from gateway.reidentify import Reidentified
+from gateway.reports.typography import plainer
 
 UTF8 = "ISO_IR 192"
 
@@ -77,7 +78,7 @@ def complete(ds: Dataset, who: Reidentified) -> None:
             del ds[keyword]
     ds.StudyInstanceUID = who.study_instance_uid
     terms = who.identity.character_set
-    if all(term in pydicom.charset.python_encoding for term in terms) and _all_encodable(ds, terms):
+    if all(term in pydicom.charset.python_encoding for term in terms) and _fit(ds, terms):
         _set_character_set(ds, terms)
         for keyword, vr, raw in _hospital_values(who):
             tag = Tag(keyword)
@@ -174,10 +175,28 @@ def _encodings(terms: tuple[str, ...]) -> list[str]:
     return [term for term in terms if term]  # a Python codec the site's settings name
 
 
-def _all_encodable(ds: Dataset, terms: tuple[str, ...]) -> bool:
+def _fit(ds: Dataset, terms: tuple[str, ...]) -> bool:
+    """Whether every text of `ds` can be written in that set; texts are made plainer where that is what it takes."""
     # pydicom reads the default repertoire as Latin-1; written, it is ASCII only (PS3.5 6.1.2.1).
     encodings = ["ascii" if e == "iso8859" else e for e in convert_encodings(list(terms) or [""])]
-    return all(_encodable(text, encodings) for text in set(_texts(ds)))
+
+    def fitting(text: str) -> str:
+        return plainer(text, lambda sign: any(_has(encoding, sign) for encoding in encodings))
+
+    if not all(_encodable(fitting(text), encodings) for text in set(_texts(ds))):
+        return False
+    _rewrite(ds, fitting)
+    return True
+
+
+def _rewrite(ds: Dataset, fitting: Callable[[str], str]) -> None:
+    for element in ds:
+        if element.VR == "SQ":
+            for item in element.value:
+                _rewrite(item, fitting)
+        elif element.VR in TEXT_VRS and not all(map(str.isascii, _values(element))):
+            values = [fitting(one) for one in _values(element)]
+            element.value = values if element.VM > 1 else values[0]
 
 
 def _texts(ds: Dataset) -> Iterator[str]:

@@ -212,7 +212,8 @@ def test_a_report_without_marks(worlds: Any, tmp_path: Path) -> None:
         (hospital((), **ASCII), ENGLISH, None, b"IVANOV^IVAN"),
         (hospital(("ISO_IR 6",), **ASCII), ENGLISH, "ISO_IR 6", b"IVANOV^IVAN"),
         (hospital((), **ASCII), {}, "ISO_IR 192", b"IVANOV^IVAN"),
-        (hospital(), {"conclusion": "Очаг — 12 мм"}, "ISO_IR 192", "Иванов^Иван^Иванович".encode()),
+        (hospital(), {"conclusion": "Очаг — 12×9 мм², «тень»"}, "ISO_IR 144", RUSSIAN),
+        (hospital(), {"conclusion": "Очаг 12 µm"}, "ISO_IR 192", "Иванов^Иван^Иванович".encode()),
         (hospital(("ISO_IR 192",), **{k: v.decode("iso8859_5").encode() for k, v in (
             ("PatientName", RUSSIAN), ("ReferringPhysicianName", b""), ("StudyDescription", b"CT")
         )}), {}, "ISO_IR 192", "Иванов^Иван^Иванович".encode()),
@@ -250,7 +251,7 @@ def test_a_report_without_marks(worlds: Any, tmp_path: Path) -> None:
             "Müller^Jörg".encode(),
         ),
     ],
-    ids=["none-en", "ir6-en", "none-ru", "144-dash", "192-ru", "2022-ru", "cp1251", "100-ru"],
+    ids=["none-en", "ir6-en", "none-ru", "144-dash", "144-micro", "192-ru", "2022-ru", "cp1251", "100-ru"],
 )  # fmt: skip
 def test_character_sets(
     worlds: Any, tmp_path: Path, identity: Any, texts: dict[str, str], charset: Any, name: bytes
@@ -260,15 +261,16 @@ def test_character_sets(
     for part in parts.values():
         ds = validated(part, tmp_path)
         assert ds.StudyInstanceUID == STUDY
-        if part.name == "pdf" and "—" in content.conclusion:
-            # The dash is in the document, not in the object's own texts.
+        if part.name == "pdf" and "µ" in content.conclusion:
+            # The sign is in the document, not in the object's own texts.
             assert ds.SpecificCharacterSet == "ISO_IR 144"
             assert ds.get_item("PatientName").value.rstrip() == RUSSIAN
             continue
         assert ds.get("SpecificCharacterSet") == charset
         assert ds.get_item("PatientName").value.rstrip() == name
     sr = dcmread(BytesIO(parts["sr"].data))
-    assert named(sr, "121077")[0].TextValue == content.conclusion
+    plain = 'Очаг - 12x9 мм2, "тень"' if "—" in content.conclusion else content.conclusion
+    assert named(sr, "121077")[0].TextValue == plain
 
 
 def test_no_pseudonym_leaves(worlds: Any) -> None:
