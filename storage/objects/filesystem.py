@@ -35,24 +35,32 @@ class FilesystemObjectStore:
     def put(self, key: str, data: bytes | Path) -> None:
         final = self._path(key)
         with translated_io("the object store"):
-            self._make_directories(final.parent)
-            part = final.parent / f"{_PART}{secrets.token_hex(8)}"
-            descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
             try:
-                with os.fdopen(descriptor, "wb") as file:
-                    if isinstance(data, Path):
-                        with data.open("rb") as source:
-                            shutil.copyfileobj(source, file, 1 << 20)
-                    else:
-                        file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                part.rename(final)
-                fsync_directory(final.parent)
-            except BaseException:
-                with suppress(OSError):
-                    part.unlink()
-                raise
+                self._put(final, data)
+            except (
+                FileNotFoundError
+            ):  # another process deleted the folder's last object, and with it the folder
+                self._put(final, data)
+
+    def _put(self, final: Path, data: bytes | Path) -> None:
+        self._make_directories(final.parent)
+        part = final.parent / f"{_PART}{secrets.token_hex(8)}"
+        descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                if isinstance(data, Path):
+                    with data.open("rb") as source:
+                        shutil.copyfileobj(source, file, 1 << 20)
+                else:
+                    file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.rename(final)
+            fsync_directory(final.parent)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()
+            raise
 
     def get(self, key: str) -> bytes:
         with self._reading():

@@ -177,8 +177,8 @@ class _Stream(io.RawIOBase):
 
 
 def _part_size(length: int) -> int:
-    """Parts of a multipart upload: 64 MiB, more only where 10,000 parts would not do."""
-    return max(64 << 20, -(-length // 9000))
+    """Parts of a multipart upload, each held in memory: 16 MiB, more only where 10,000 parts would not do."""
+    return max(16 << 20, -(-length // 9000))
 
 
 @contextmanager

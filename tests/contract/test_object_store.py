@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from config.errors import ConfigurationError, Invalid, NotFound, StorageUnavailable
+from config.errors import ConfigurationError, Invalid, NotFound, StorageFull, StorageUnavailable
 from storage.objects import ObjectStore, open_object_store
 from storage.objects.filesystem import FilesystemObjectStore
 from storage.objects.memory import MemoryObjectStore
@@ -199,6 +200,45 @@ class Configured:
     object_store: str
     s3_access_key: str = ""
     s3_secret_key: str = ""
+
+
+def test_a_folder_that_goes_away_under_a_put_is_made_again(tmp_path: Path) -> None:
+    """One thread deletes the last object of a folder, over and over, while another puts into it."""
+    store = FilesystemObjectStore(tmp_path / "objects")
+    stop = threading.Event()
+
+    def delete() -> None:
+        while not stop.is_set():
+            store.put("a/b", b"x")
+            store.delete("a/b")
+
+    thread = threading.Thread(target=delete)
+    thread.start()
+    try:
+        for number in range(200):
+            store.put("a/c", b"y")
+            assert store.get("a/c") == b"y", number
+            store.delete("a/c")
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096])
+def test_a_full_device_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store = FilesystemObjectStore(tmp_path / "objects")
+    store.put("a/b", b"before")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageFull):
+        store.put("a/b", bytes(size))
+    monkeypatch.undo()
+    assert store.get("a/b") == b"before"
+    assert [path.name for path in (tmp_path / "objects" / "a").iterdir()] == ["b"], (
+        "nothing half written is left"
+    )
 
 
 def test_the_setting_chooses_the_store(tmp_path: Path) -> None:
