@@ -1,9 +1,9 @@
 """Scripts, styles and decoders: addresses that change with their content, and bytes that fit a bad line.
 
-The viewer's scripts are 3.5 MB, packed 1 MB: on a district hospital's line that is the better part of a minute. The front
-end's build lays a `.gz` beside every file that gains by it; our own few files are compressed once, in memory. Only static
-files are: a page holds a secret (its CSRF token) beside words somebody else may have chosen, and the length of such a
-page, compressed, can tell the secret (BREACH).
+The viewer's scripts are 3.5 MB, packed 1 MB: on a district hospital's line that is the better part of a minute. The
+front end's build lays a `.gz` beside every file that gains by it; our own few files are compressed once, in memory.
+Only static files are: a page holds a secret (its CSRF token) beside words somebody else may have chosen, and the length
+of such a page, compressed, can tell the secret (BREACH).
 """
 
 from __future__ import annotations

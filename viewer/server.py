@@ -60,6 +60,7 @@ class WebServer(BaseApplication):
             "limit_request_line": 4094,
             "limit_request_fields": 60,
             "limit_request_field_size": 8190,
+            "control_socket_disable": True,  # nothing is managed through it, and two nodes would share it
             "forwarded_allow_ips": "",  # `viewer.security.TrustLocalProxy` decides whom to believe
             "accesslog": None,
             "errorlog": "-",
