@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from flask import Response, request
 
 from config.errors import Invalid, NotFound
+from storage.recent import Recent
 from viewer.dicomweb.accept import accepted
 from viewer.dicomweb.body import Body, Generated, Segment, digest, send
 from viewer.dicomweb.frames import Frames, frame_list
@@ -71,36 +70,12 @@ def _window(text: str) -> Window:
     return window
 
 
-class Thumbnails:
-    """Pictures made lately, by entity tag; the oldest go first."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
-        self._size = 0
-        self._lock = threading.Lock()
-
-    def get(self, etag: str) -> bytes | None:
-        with self._lock:
-            found = self._kept.get(etag)
-            if found is not None:
-                self._kept.move_to_end(etag)
-            return found
-
-    def keep(self, etag: str, picture: bytes) -> None:
-        with self._lock:
-            if etag not in self._kept:
-                self._kept[etag] = picture
-                self._size += len(picture)
-            while self._size > KEPT_BYTES:
-                self._size -= len(self._kept.popitem(last=False)[1])
-
-
 class Rendered:
     """The rendered and thumbnail routes of one application."""
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._thumbnails = Thumbnails()
+        self._thumbnails = Recent[bytes](KEPT_BYTES)
 
     # --- rendered ------------------------------------------------------------------------------------------------
 
@@ -204,7 +179,7 @@ class Rendered:
         picture = self._thumbnails.get(etag)
         if picture is None:
             picture = self._picture(chosen[1], number, options)
-            self._thumbnails.keep(etag, picture)
+            self._thumbnails.put(etag, picture, len(picture))
         return send(Body((Segment.of(picture),)), "image/jpeg", etag)
 
     def _telling_series(self, study: str) -> str:

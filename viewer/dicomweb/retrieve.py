@@ -8,6 +8,7 @@ from flask import Response, request
 
 from config.errors import NotFound
 from storage.archive import Archive
+from storage.recent import Recent
 from viewer.dicomweb import metadata
 from viewer.dicomweb.accept import accepted
 from viewer.dicomweb.body import Body, Generated, Segment, digest, send
@@ -19,6 +20,9 @@ from viewer.dicomweb.resources import Instance, Resources
 from viewer.dicomweb.transcode import LARGEST, explicit_little
 from viewer.rendering.description import NATIVE, CannotDecode
 
+DOCUMENTS = 32 << 20
+"""Bytes of packed metadata one process keeps; a series of hundreds of slices has about 100 KB."""
+
 JSON_OFFERS = (Offer(DICOM_JSON), Offer("application/json"))
 
 
@@ -28,6 +32,7 @@ class Retrieve:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._archive = resources.archive
+        self._documents = Recent[bytes](DOCUMENTS)
 
     # --- instances -----------------------------------------------------------------------------------------------
 
@@ -129,13 +134,19 @@ class Retrieve:
         etag = digest([str(offer), str(packed), *(self._archive.etag(one.entry) for one in found)])
         body = Body(())
         if not request.if_none_match.contains(etag):
-            document = metadata.document(found)
-            body = Body((Segment.of(metadata.compressed(document) if packed else document),))
+            body = Body((Segment.of(self._packed(found, etag) if packed else metadata.document(found)),))
         response = send(body, offer.media_type, etag)
         if packed and response.status_code in (200, 206):
             response.headers["Content-Encoding"] = "gzip"
         response.vary.add("Accept-Encoding")
         return response
+
+    def _packed(self, found: Sequence[Instance], etag: str) -> bytes:
+        kept = self._documents.get(etag)
+        if kept is None:
+            kept = metadata.compressed(metadata.document(found))
+            self._documents.put(etag, kept, len(kept))
+        return kept
 
     # --- frames --------------------------------------------------------------------------------------------------
 
