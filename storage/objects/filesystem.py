@@ -35,12 +35,11 @@ class FilesystemObjectStore:
     def put(self, key: str, data: bytes | Path) -> None:
         final = self._path(key)
         with translated_io("the object store"):
-            try:
-                self._put(final, data)
-            except (
-                FileNotFoundError
-            ):  # another process deleted the folder's last object, and with it the folder
-                self._put(final, data)
+            for _ in range(8):
+                with suppress(FileNotFoundError):
+                    return self._put(final, data)
+                # Another process deleted the folder's last object, and with it the folder
+            return self._put(final, data)
 
     def _put(self, final: Path, data: bytes | Path) -> None:
         self._make_directories(final.parent)
