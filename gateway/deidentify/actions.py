@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gateway.deidentify import dates
 from gateway.deidentify.errors import Refused
-from gateway.deidentify.wire import Element, tag_text
+from gateway.deidentify.wire import DICTIONARY_VR, Element, tag_text
 
 if TYPE_CHECKING:
     from gateway.deidentify.run import Run
@@ -255,13 +255,12 @@ def _text(run: Run, element: Element, prose: bool, required: bool) -> Any:
         (run.prose if prose else run.texts).append(new)
         return run.put(element, new)
     text = run.charset.decode(value)
-    cleaned = run.cleaner.clean(
-        text, prose=prose, code=element.vr in (b"CS", b"AE", b"UR"), shift=run.text_shift
-    )
+    code = (element.vr if element.vr != b"UN" else DICTIONARY_VR.get(element.tag)) in (b"CS", b"AE", b"UR")
+    cleaned = run.cleaner.clean(text, prose=prose, code=code, shift=run.text_shift)
     if required and not cleaned.strip("\0 "):
         cleaned = "REMOVED"
     encoded = cleaned.encode()
-    (run.prose if prose else run.texts).append(encoded)
+    (run.codes if code else run.prose if prose else run.texts).append(encoded)
     if cleaned != text:
         run.counts["C"] += 1
         run.residual += 1
@@ -287,7 +286,7 @@ def clean_required_text(run: Run, element: Element) -> Any:
 
 
 def keep_number(run: Run, element: Element) -> Any:
-    """DS and IS: kept if they are numbers; anything else in them is treated as text."""
+    """DS and IS: kept if they are numbers; words in them go."""
     if element.vr in (b"DS", b"IS"):
         value = run.buffer[element.value : element.value_end]
         if not value.strip(b"0123456789+-eE. \\\0"):
@@ -296,15 +295,24 @@ def keep_number(run: Run, element: Element) -> Any:
                 return run.put(element, b"")
             run.numbers.append(value)
             return KEEP
-        return _text(run, element, False, False)
+        run.counts["X"] += 1  # words where a number should be
+        return run.put(element, b"")
     return keep_value(run, element)
 
 
 def keep_value(run: Run, element: Element) -> Any:
-    """A numeric attribute that arrived under a VR that can hold text."""
+    """A numeric attribute that arrived under a VR that can hold text: numbers stay, words go."""
     if element.vr in (b"OB", b"UN", b"OW"):
         return keep_binary(run, element)
-    return _text(run, element, False, False)
+    value = run.value(element)
+    if not value.strip(b"0123456789+-eE. \\\0"):
+        return (
+            keep_number(run, element) if element.vr in (b"DS", b"IS") else _text(run, element, False, False)
+        )
+    if element.vr == b"PN":
+        run.note("name", element)
+    run.counts["X"] += 1
+    return None
 
 
 def keep_binary(run: Run, element: Element) -> Any:

@@ -31,7 +31,7 @@ from gateway.deidentify.patient import PatientKey, age_at
 from gateway.deidentify.plan import Plan
 from gateway.deidentify.profile import Profile
 from gateway.deidentify.pseudonyms import UID_SYNTAX, Pseudonyms
-from gateway.deidentify.residual import cleaner_of, terms_of
+from gateway.deidentify.residual import cleaner_of, standard_codes, terms_of
 from gateway.deidentify.result import Result
 from gateway.deidentify.run import Run
 from gateway.deidentify.source import Source, open_source
@@ -365,6 +365,11 @@ def _verify(run: Run) -> None:
     """After cleaning nothing may be left that the exact search finds (fail closed)."""
     cleaner = run.cleaner
     assert cleaner is not None
+    codes = standard_codes()
+    for value in run.codes:
+        for one in value.decode("utf-8").split("\\"):
+            if one.strip("\0 ") not in codes and cleaner.find(one):
+                raise Refused("residual-identity", "in a code that could not be cleaned")
     for values, prose in ((run.texts, False), (run.prose, True)):
         for value in values:
             text = value.decode("utf-8")

@@ -54,6 +54,12 @@ def _vocabulary() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     return (frozenset(map(names.skeleton, data["words"])), eponyms, frozenset(data["context"]))
 
 
+@lru_cache(maxsize=1)
+def standard_codes() -> frozenset[str]:
+    """Values of CS attributes that are terms of the standard, whoever is called so."""
+    return frozenset(json.loads((DATA / "clinical-words.json").read_text(encoding="utf-8"))["codes"])
+
+
 def _alphanumeric(text: str) -> str:
     return "".join(c for c in text.lower() if c.isalnum())
 
@@ -94,7 +100,7 @@ class Terms:
                     continue
                 for piece in {part, *_APOSTROPHES.split(part)}:
                     self._add_word(piece, clinical, eponyms)
-            plain = [names.skeleton(part.lower()) for part in parts[:3]]
+            plain = [names.skeleton(part.lower()) for part in parts[:9]]
             for first in plain:  # written together: IvanovIvan, ivanovii
                 for second in plain:
                     if first != second and len(first) + len(second) >= 6:
@@ -324,6 +330,11 @@ class Cleaner:
         shift
             Days for dates in prose, None to take them out.
         """
+        if code and "\\" in text:
+            values = text.split("\\")
+            return "\\".join(self.clean(one, prose=prose, code=code, shift=shift) for one in values)
+        if code and text.strip("\0 ") in standard_codes():
+            return text
         marker = "" if code else MARKER
         for _ in range(4):
             spans = self.find(text, prose=prose)

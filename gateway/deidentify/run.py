@@ -84,6 +84,7 @@ class Run:
         self.private_removed = 0
         self.depth = 0
         self.texts: list[bytes] = []
+        self.codes: list[bytes] = []  # cleaned values of CS and the like
         self.prose: list[bytes] = []
         self.numbers: list[bytes] = []
         self.binaries: list[bytes] = []

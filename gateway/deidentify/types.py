@@ -24,6 +24,9 @@ FILE = DATA / "attribute-types.json"
 _STRENGTH = {"3": 0, "2C": 1, "2": 2, "1C": 3, "1": 4}
 
 
+_RELEVANT = frozenset(("PN", "DA", "DT", "TM", "LO", "SH", "UC", "ST", "LT", "UT", "UR", "SQ"))
+
+
 @dataclass(frozen=True, slots=True)
 class AttributeTypes:
     """What is required where.
@@ -44,7 +47,7 @@ class AttributeTypes:
 
 
 def _relevant(tag: int, listed: frozenset[int]) -> bool:
-    return tag in listed or dictionary_VR(tag) in {"PN", "DA", "DT", "TM", "ST", "LT", "UT", "UR", "SQ"}
+    return tag in listed or dictionary_VR(tag) in _RELEVANT
 
 
 def build() -> dict[str, Any]:

@@ -31,6 +31,9 @@ TEXT_VRS = frozenset(b"AE AS CS DA DS DT IS LO LT PN SH ST TM UC UI UR UT".split
 DICTIONARY_VR: dict[int, bytes] = {tag: entry[0][:2].encode() for tag, entry in DicomDictionary.items()}
 
 
+_ALIKE = ({b"US", b"SS"}, {b"OB", b"OW"}, {b"SH", b"LO"}, {b"IS", b"DS"}, {b"ST", b"LT"})
+
+
 class Element(NamedTuple):
     """One data element as positions in the source.
 
@@ -197,6 +200,10 @@ class Reader:
         for first, second in itertools.pairwise(elements):
             if first.tag == second.tag:
                 raise Refused("duplicate-element", tag_text(first.tag))
+        for element in elements:  # out of order and of another VR: more likely damaged than careless
+            known = DICTIONARY_VR.get(element.tag)
+            if not element.explicit or (known and known != element.vr and {known, element.vr} not in _ALIKE):
+                raise Refused("unparseable", "data elements are out of order")
         return elements
 
     def _implied_vr(self, tag: int, value: int, length: int, end: int) -> bytes:
