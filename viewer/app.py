@@ -10,7 +10,8 @@ import viewer.dicomweb
 from config.settings import Settings
 from viewer import assets, auth, errors, health, i18n, pages, present, security
 from viewer.api import create_blueprint as create_api
-from viewer.pages.referrer import Identities, ReportPdf
+from viewer.pages.patients import Identities
+from viewer.pages.referrer import ReportPdf
 from viewer.services import CleanText, Ingest, Services
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -19,13 +19,12 @@ from flask.typing import ResponseReturnValue
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import func, select
 
 import config
 from config.errors import ConsiliumError, Forbidden, StorageFull
-from storage.database import Database
-from storage.schema import Consultation, Instance, OutboxItem, Pack, QuarantineItem, Series, Study, now
-from storage.transitions import OPEN
+from config.specialties import URGENCIES
+from storage.condition import look
+from storage.transitions import State
 from viewer.auth import caller_or_none, public
 from viewer.services import Services, services
 
@@ -69,39 +68,26 @@ def _check(name: str, ask: Callable[[], object]) -> Check:
     return Check(name, True)
 
 
-def facts(database: Database) -> Mapping[str, int]:
-    """What the index counts: the numbers of `/metrics` and of the administrator's first page."""
-    counts = {
-        "studies": select(func.count()).select_from(Study),
-        "series_unsealed": select(func.count()).select_from(Series).where(Series.sealed.is_(False)),
-        "instances_pending": select(func.count()).select_from(Instance),
-        "packs": select(func.count()).select_from(Pack),
-        "quarantine_held": select(func.count())
-        .select_from(QuarantineItem)
-        .where(QuarantineItem.state == "held"),
-        "consultations_open": select(func.count())
-        .select_from(Consultation)
-        .where(Consultation.state.in_(OPEN)),
-        "consultations_overdue": select(func.count())
-        .select_from(Consultation)
-        .where(Consultation.state.in_(OPEN), Consultation.due_at < now()),
-        "outbox_pending": select(func.count()).select_from(OutboxItem).where(OutboxItem.state == "pending"),
-        "outbox_refused": select(func.count()).select_from(OutboxItem).where(OutboxItem.state == "refused"),
-    }
-    with database.read() as session:
-        return {name: session.scalar(query) or 0 for name, query in counts.items()}
-
-
-HELP = {
+_GAUGES = {
     "studies": "Studies in the index",
-    "series_unsealed": "Series with instances not sealed yet",
-    "instances_pending": "Instances received and not sealed yet",
+    "series": "Series in the index",
+    "sealed_series": "Series of which no instance waits to be sealed",
+    "sealed_instances": "Instances in packs",
+    "pending_instances": "Instances received and not sealed yet",
+    "pending_bytes": "Their size",
+    "pending_seconds": "Age of the oldest of them",
     "packs": "Packs in the object store",
-    "quarantine_held": "Objects in quarantine waiting for a person",
-    "consultations_open": "Consultations somebody still owes an answer to",
-    "consultations_overdue": "Open consultations past their deadline",
-    "outbox_pending": "Deliveries waiting for their next attempt",
-    "outbox_refused": "Deliveries put aside for a person",
+    "packs_bytes": "Their size",
+    "untrusted_packs": "Packs whose spool files are still kept",
+    "quarantined": "Objects in quarantine waiting for a person",
+    "outbox_seconds": "How long the oldest delivery still owed has been waiting",
+    "disk_free": "Bytes free where this node keeps its files",
+    "disk_reserve": "Free bytes below which nothing more is accepted",
+}
+_GAUGES_BY = {
+    "outbox": ("state", ("pending", "delivered", "refused"), "Deliveries of opinions"),
+    "consultations": ("state", tuple(str(state) for state in State), "Consultations"),
+    "overdue": ("urgency", URGENCIES, "Open consultations past their deadline"),
 }
 
 
@@ -112,17 +98,15 @@ class StateCollector(Collector):
         self._web = web
 
     def collect(self) -> Iterable[Metric]:
-        for name, value in facts(self._web.storage.database).items():
-            yield GaugeMetricFamily(f"consilium_{name}", HELP[name], value=value)
-        free = shutil.disk_usage(self._web.settings.home).free
-        yield GaugeMetricFamily(
-            "consilium_disk_free_bytes", "Free space where this node keeps its files", value=free
-        )
-        yield GaugeMetricFamily(
-            "consilium_disk_reserve_bytes",
-            "Free space below which nothing more is accepted",
-            value=self._web.settings.disk_reserve,
-        )
+        found = look(self._web.storage.database, self._web.settings)
+        for name, described in _GAUGES.items():
+            yield GaugeMetricFamily(f"consilium_{name}", described, value=getattr(found, name))
+        for name, (label, values, described) in _GAUGES_BY.items():
+            family = GaugeMetricFamily(f"consilium_{name}", described, labels=[label])
+            counts = getattr(found, name)
+            for value in values:
+                family.add_metric([value], counts.get(value, 0))
+            yield family
         build = GaugeMetricFamily("consilium_build", "Version of this node", labels=["version"])
         build.add_metric([config.__version__], 1)
         yield build

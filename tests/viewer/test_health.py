@@ -50,7 +50,7 @@ def test_metrics_tell_the_state_and_nothing_of_a_patient(web: Deployment) -> Non
     browser.get("/whatever/Кузнецова")
     text = web.browser().get("/metrics").text
     assert "consilium_studies 2.0" in text
-    assert "consilium_consultations_open 1.0" in text
+    assert 'consilium_consultations{state="requested"} 1.0' in text
     assert 'consilium_http_requests_total{endpoint="referrer.studies",method="GET",status="200"} 1.0' in text
     for values in PATIENTS.values():
         assert not any(part in text for value in values for part in value.split("^"))

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from storage.schema import OutboxItem, QuarantineItem, Study
 from tests.viewer.deployment import PASSWORD, PATIENTS, Browser, Deployment
-from viewer.pages.referrer import removed_parts
+from viewer.pages.patients import removed_parts
 
 FAMILY, GIVEN, _ = PATIENTS["NORTH"][0].split("^")
 FULL_NAME = PATIENTS["NORTH"][0].replace("^", " ")

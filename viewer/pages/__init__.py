@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from viewer.pages import account, admin, audit, consultation, referrer, session, viewer, worklist
+from viewer.pages import account, admin_users, audit, consultation, referrer, session, viewer, worklist
 from viewer.services import Services
 
 if TYPE_CHECKING:
-    from viewer.pages.referrer import Identities, ReportPdf
+    from viewer.pages.patients import Identities
+    from viewer.pages.referrer import ReportPdf
 
 
 def init_app(
     app: Flask, services: Services, identities: Identities | None, report_pdf: ReportPdf | None
 ) -> None:
     """Register every page; the vault goes to the referring doctor's pages only."""
-    for module in (session, worklist, consultation, viewer, account, admin, audit):
+    for module in (session, worklist, consultation, viewer, account, admin_users, audit):
         app.register_blueprint(module.blueprint)
     desk = referrer.Desk(services, identities, report_pdf)
     app.register_blueprint(desk.blueprint())

@@ -11,10 +11,9 @@ from flask_babel import gettext
 
 from config.errors import Conflict, Invalid, NotFound
 from config.specialties import SPECIALTIES, URGENCIES
-from storage.passwords import one_time_password
-from storage.people import ROLES
+from storage.condition import look
 from viewer import health, queries
-from viewer.auth import actor, caller, origin, roles
+from viewer.auth import actor, origin, roles
 from viewer.forms import Form, FormErrors
 from viewer.paging import Page
 from viewer.services import services
@@ -28,14 +27,11 @@ PER_PAGE = 50
 @roles("administrator")
 def dashboard() -> ResponseReturnValue:
     web = services()
-    disk = shutil.disk_usage(web.settings.home)
     return render_template(
         "admin/dashboard.html",
         checks=health.checks(web),
-        facts=health.facts(web.storage.database),
-        outbox=web.storage.outbox.counts(),
-        disk=disk,
-        reserve=web.settings.disk_reserve,
+        now=look(web.storage.database, web.settings),
+        disk=shutil.disk_usage(web.settings.home),
         settings=web.settings,
     )
 
@@ -182,95 +178,6 @@ def remove_route(called_ae: str) -> ResponseReturnValue:
     services().storage.people.remove_route(called_ae, actor=actor())
     flash(gettext("The route is removed."), "good")
     return redirect(url_for("admin.routes"))
-
-
-# --- users -----------------------------------------------------------------------------------------------------------
-
-
-@blueprint.get("/users")
-@roles("administrator")
-def users() -> ResponseReturnValue:
-    return _users({})
-
-
-def _users(problems: dict[str, str], fresh: tuple[str, str] | None = None) -> str:
-    people = services().storage.people
-    sites, centres = people.sites(), people.centres()
-    return render_template(
-        "admin/users.html",
-        users=people.users(),
-        sites=sites,
-        centres=centres,
-        site_names={site.id: site.name for site in sites},
-        centre_names={centre.id: centre.name for centre in centres},
-        roles=ROLES,
-        fresh=fresh,
-        problems=problems,
-    )
-
-
-@blueprint.post("/users")
-@roles("administrator")
-def add_user() -> ResponseReturnValue:
-    """A new account; its one-time password is shown once, on this very answer."""
-    form, password = Form(), one_time_password()
-    login = form.text("login", required=True, longest=64).lower()
-    full_name = form.text("full_name", required=True, longest=200)
-    role = form.choice("role", ROLES)
-    tenant = form.text("tenant", longest=40)
-    kind, _, code = tenant.partition(":")
-    try:
-        form.check()
-        services().storage.people.add_user(
-            login,
-            role,
-            password,
-            full_name=full_name,
-            site_code=code if kind == "site" else None,
-            centre_code=code if kind == "centre" else None,
-            must_change_password=True,
-            actor=actor(),
-        )
-    except FormErrors as error:
-        return _users(error.fields), 400
-    except (Invalid, Conflict, NotFound) as error:
-        return _users({"": str(error)}), 409 if isinstance(error, Conflict) else 400
-    return _users({}, (login, password))
-
-
-@blueprint.post("/users/<login>/<any(activate, deactivate):verb>")
-@roles("administrator")
-def switch_user(login: str, verb: str) -> ResponseReturnValue:
-    if login == caller().login:
-        raise Invalid("you cannot close your own account; ask another administrator")
-    services().storage.people.set_active(login, verb == "activate", actor=actor())
-    flash(
-        gettext("The account is open.") if verb == "activate" else gettext("The account is closed."), "good"
-    )
-    return redirect(url_for("admin.users"))
-
-
-@blueprint.post("/users/<login>/reset")
-@roles("administrator")
-def reset_user(login: str) -> ResponseReturnValue:
-    password = one_time_password()
-    services().storage.people.set_password(login, password, must_change=True, actor=actor())
-    return _users({}, (login, password))
-
-
-@blueprint.get("/users/<login>/tokens")
-@roles("administrator")
-def tokens(login: str) -> ResponseReturnValue:
-    people = services().storage.people
-    return render_template("admin/tokens.html", user=people.user(login), tokens=people.tokens(login))
-
-
-@blueprint.post("/users/<login>/tokens/<int:token_id>/revoke")
-@roles("administrator")
-def revoke_token(login: str, token_id: int) -> ResponseReturnValue:
-    services().storage.people.revoke_token(login, token_id, actor=actor())
-    flash(gettext("The token no longer works."), "good")
-    return redirect(url_for("admin.tokens", login=login))
 
 
 # --- what needs a hand -----------------------------------------------------------------------------------------------

@@ -1,17 +1,14 @@
 """The referring doctor's pages: own patients under their real names, asking, and reading the answer.
 
-This is the only room of the web that holds the vault. A `Desk` is handed it by the application factory and shows
-identities to referrers of the patient's own site, nobody else. Names never go into an address, a cookie or a log:
-searching is a POST whose result is the answer itself.
+A `Desk` is the only thing in the web that holds the vault (as `viewer.pages.patients.Patients`); the application
+factory hands it over. Names never go into an address, a cookie or a log: searching is a POST whose result is the answer
+itself.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -20,15 +17,14 @@ from flask_babel import gettext
 from config.errors import Conflict, Invalid, NotFound, StorageUnavailable
 from config.specialties import SPECIALTIES, URGENCIES
 from storage.access import allowed_actions
-from storage.records import Identity
-from storage.schema import Consultation, Site, Study, User
+from storage.schema import Consultation, Study
 from storage.transitions import ANSWERED
 from viewer import queries
 from viewer.auth import caller, origin, roles
 from viewer.forms import Form, FormErrors
+from viewer.pages.patients import Identities, Patients, removed_parts
 from viewer.pages.viewer import common_context
 from viewer.paging import Page
-from viewer.present import person
 from viewer.services import Services
 
 PER_PAGE = 25
@@ -36,40 +32,8 @@ FOUND = 100
 """Most studies one search shows."""
 
 
-class StudyIdentity(Protocol):
-    @property
-    def site_code(self) -> str: ...
-    @property
-    def accession_number(self) -> str: ...
-    @property
-    def identity(self) -> Identity: ...
-
-
-class Identities(Protocol):
-    """What the pages need of the vault."""
-
-    def identity_of_study(self, study_uid: str) -> StudyIdentity: ...
-    def find(self, site_code: str, text: str) -> Sequence[str]: ...
-
-
 ReportPdf = Callable[[str], bytes]
 """Public id of a consultation → its signed opinion as PDF under the patient's real name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patient:
-    """A patient as the hospital wrote them, ready to be read."""
-
-    name: str
-    patient_id: str
-    birth_date: str
-    sex: str
-    accession_number: str
-    study_date: str
-    known: bool = True
-
-
-UNKNOWN = Patient("", "", "", "", "", "", known=False)
 
 
 class Desk:
@@ -87,7 +51,7 @@ class Desk:
 
     def __init__(self, web: Services, identities: Identities | None, report_pdf: ReportPdf | None) -> None:
         self._web = web
-        self._identities = identities
+        self._patients = Patients(web, identities)
         self._report_pdf = report_pdf
 
     def blueprint(self) -> Blueprint:
@@ -119,9 +83,9 @@ class Desk:
     @roles("referrer")
     def search(self) -> ResponseReturnValue:
         text = request.form.get("q", "").strip()[:100]
-        if not text or self._identities is None:
+        if not text:
             return redirect(url_for("referrer.studies"))
-        uids = list(self._identities.find(self._site().code, text))[:FOUND]
+        uids = self._patients.find(text)[:FOUND]
         rows, total = queries.site_studies(self._web.storage.database, caller(), uids=uids, limit=FOUND)
         self._record("identity.search", "", {"found": total})
         return self._list(rows, Page(1, FOUND, total), text)
@@ -134,7 +98,7 @@ class Desk:
     def _list(self, studies: Sequence[Study], page: Page, text: str) -> ResponseReturnValue:
         database = self._web.storage.database
         latest = queries.latest_consultations(database, caller(), [study.id for study in studies])
-        rows = [(study, self._patient(study), latest.get(study.id)) for study in studies]
+        rows = [(study, self._patients.of(study), latest.get(study.id)) for study in studies]
         if rows:
             self._record("identity.list", "", {"studies": len(rows)})
         counts = self._web.storage.consultations.counts(caller())
@@ -150,7 +114,7 @@ class Desk:
         return render_template(
             "referrer/study.html",
             study=study,
-            patient=self._patient(study),
+            patient=self._patients.of(study),
             series=queries.series_of(database, study.id),
             consultations=self._web.storage.consultations.of_study(study_uid, caller()),
         )
@@ -158,7 +122,7 @@ class Desk:
     @roles("referrer")
     def viewer(self, study_uid: str) -> ResponseReturnValue:
         study = self._study(study_uid)
-        patient = self._patient(study)
+        patient = self._patients.of(study)
         context = common_context(study) | {"backUrl": url_for("referrer.study", study_uid=study_uid)}
         if patient.known:
             context["patient"] |= {"name": patient.name, "id": patient.patient_id}
@@ -179,7 +143,7 @@ class Desk:
         return render_template(
             "referrer/request.html",
             study=study,
-            patient=self._patient(study),
+            patient=self._patients.of(study),
             centres=queries.centres_for(database),
             deadlines=self._web.settings.deadlines,
             values=values,
@@ -240,13 +204,13 @@ class Desk:
             "referrer/consultation.html",
             c=c,
             study=c.study,
-            patient=self._patient(c.study),
+            patient=self._patients.of(c.study),
             opinion=web.consultations.opinion(c.public_id, caller()) if c.state in ANSWERED else None,
             actions=allowed_actions(caller(), c),
             steps=queries.timeline(web.database, web.audit, c.public_id),
             problems=problems or {},
             removed=more.get("removed", []),
-            text=more.get("text", ""),
+            texts=more.get("texts", {}),
             with_pdf=self._report_pdf is not None,
         )
 
@@ -262,10 +226,12 @@ class Desk:
         try:
             form.check()
         except FormErrors as error:
-            return self._consultation_page(found, {action: error.fields["text"]}, text=text), 400
+            return self._consultation_page(found, {action: error.fields["text"]}, texts={action: text}), 400
         cleaned = self._web.clean(found.study.study_instance_uid, text)
         if cleaned != text:
-            return self._consultation_page(found, removed=removed_parts(text, cleaned), text=cleaned)
+            return self._consultation_page(
+                found, removed=removed_parts(text, cleaned), texts={action: cleaned}
+            )
         if action == "answer":
             consultations.answer(public_id, user, text, origin=origin())
             flash(gettext("The answer is on its way to the centre."), "good")
@@ -295,54 +261,7 @@ class Desk:
     def _study(self, study_uid: str) -> Study:
         return queries.visible_study(self._web.storage.database, caller(), study_uid)
 
-    def _site(self) -> Site:
-        with self._web.storage.database.read() as session:
-            site = session.get(Site, caller().site_id)
-        if site is None:
-            raise NotFound("no such site")
-        return site
-
-    def _patient(self, study: Study) -> Patient:
-        """Who it is, for a study already known to be the caller's site's; the vault's own site is checked once more."""
-        if self._identities is None:
-            return UNKNOWN
-        try:
-            found = self._identities.identity_of_study(study.study_instance_uid)
-        except NotFound:
-            return UNKNOWN
-        if found.site_code != self._site_code(caller(), study):
-            return UNKNOWN
-        who = found.identity
-        return Patient(
-            name=person(who.text("PatientName")),
-            patient_id=who.text("PatientID"),
-            birth_date=who.text("PatientBirthDate"),
-            sex=who.text("PatientSex") or study.patient_sex,
-            accession_number=found.accession_number,
-            study_date=who.text("StudyDate"),
-        )
-
-    def _site_code(self, user: User, study: Study) -> str:
-        with self._web.storage.database.read() as session:
-            site = session.get(Site, study.site_id)
-        return site.code if site is not None and site.id == user.site_id else ""
-
     def _record(self, action: str, subject: str, details: dict[str, Any] | None = None) -> None:
         self._web.storage.audit.record(
             action, actor=f"user:{caller().login}", subject=subject, origin=origin(), details=details or {}
         )
-
-
-_TOKEN = re.compile(r"\s+|[^\s]+")
-
-
-def removed_parts(before: str, after: str) -> list[str]:
-    """The stretches of `before` that cleaning took out, for the doctor who wrote them to see; never kept."""
-    old, new = _TOKEN.findall(before), _TOKEN.findall(after)
-    matcher = difflib.SequenceMatcher(a=old, b=new, autojunk=False)
-    parts = (
-        "".join(old[i1:i2]).strip()
-        for tag, i1, i2, _, _ in matcher.get_opcodes()
-        if tag in ("delete", "replace")
-    )
-    return [part for part in parts if part]

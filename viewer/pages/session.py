@@ -78,7 +78,7 @@ def logout() -> ResponseReturnValue:
     if caller_or_none() is not None:
         services().storage.audit.record("logout", actor=actor(), subject=actor(), origin=origin())
         # A cookie copied before must be worthless afterwards, and cookies cannot be recalled one by one.
-        services().storage.people.end_sessions(caller().login)
+        services().storage.people.end_sessions(caller().login, actor=actor())
         end_session()
         flash(gettext("You are signed out."), "good")
     return redirect(url_for("session.login"))
