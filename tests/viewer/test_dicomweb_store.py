@@ -6,7 +6,7 @@ import io
 import json
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from werkzeug.test import TestResponse
 
 from config.errors import Conflict, Invalid, StorageFull, StorageUnavailable
 from storage.records import Disposition, Origin, Outcome
-from tests.images import ct_series, part10, renew, sample
+from tests.images import ct_series, cyrillic_ct, part10, renew, sample
+from tests.viewer.deployment import Deployment
 from tests.viewer.dicomweb_house import House
 from viewer.dicomweb.peek import peek
 
@@ -28,6 +29,9 @@ class Recorder:
     """Stands where the gateway's ingest stands: keeps what it is given, answers what it is told to."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
         self.received: list[tuple[bytes, Origin]] = []
         self.answers: list[Outcome | Exception] = []
         self.paths: list[Path] = []
@@ -44,16 +48,23 @@ class Recorder:
         return answer
 
 
-@pytest.fixture
-def ingest() -> Recorder:
+@pytest.fixture(scope="module")
+def recorder() -> Recorder:
     return Recorder()
 
 
-@pytest.fixture
-def house(tmp_path: Path, ingest: Recorder) -> Iterator[House]:
-    house = House(tmp_path / "home", ingest=ingest, http_max_body=1 << 20)
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, recorder: Recorder) -> Iterator[House]:
+    house = House(tmp_path_factory.mktemp("store") / "home", ingest=recorder, http_max_body=1 << 20)
     yield house
     house.close()
+
+
+@pytest.fixture(autouse=True)
+def ingest(recorder: Recorder) -> Recorder:
+    """The recorder, having received nothing."""
+    recorder.forget()
+    return recorder
 
 
 CT = ct_series(2)
@@ -121,6 +132,33 @@ def test_a_body_that_is_one_instance(house: House, ingest: Recorder) -> None:
     payload = part10(CT[0])
     assert send(house, payload, Content_Type="application/dicom").status_code == 200
     assert ingest.received[0][0] == payload
+
+
+def test_what_is_stored_comes_back_without_identity(deploy: Callable[..., Deployment]) -> None:
+    """With the real ingest behind it: sent under the real name, kept and served under a pseudonym."""
+    deployment = deploy()
+    client, headers = deployment.app.test_client(), deployment.token("north-doctor")
+    ds = cyrillic_ct()
+    sent = headers | {"Content-Type": "application/dicom"}
+    answer = client.post(f"/dicom-web/studies/{ds.StudyInstanceUID}", data=part10(ds), headers=sent)
+    assert answer.status_code in (200, 202)
+    (item,) = items(answer, "00081199")
+    assert item["00081155"]["Value"] == [ds.SOPInstanceUID]
+    url = json.loads(answer.data)["00081190"]["Value"][0]
+    assert ds.StudyInstanceUID not in url
+    (metadata,) = json.loads(client.get(f"{url}/metadata", headers=headers).data)
+    for secret in ("Иванов", "004417", "19580314", ds.StudyInstanceUID, ds.SOPInstanceUID):
+        assert secret not in json.dumps(metadata, ensure_ascii=False)
+    path = metadata["7FE00010"]["BulkDataURI"].removesuffix("/bulkdata/7FE00010")
+    octets = headers | {"Accept": "application/octet-stream"}
+    assert client.get(f"{path}/frames/1", headers=octets).data == ds.PixelData
+    assert client.get(f"{url}/metadata", headers=deployment.token("south-doctor")).status_code == 404
+    again = client.post("/dicom-web/studies", data=part10(ds), headers=sent)
+    assert again.status_code == 200
+    assert [json.loads(a.data)["00081190"]["Value"] for a in (answer, again)] == [[url], [url]]
+    broken = client.post("/dicom-web/studies", data=b"no DICOM" * 99, headers=sent)
+    assert broken.status_code == 409
+    assert reason(items(broken, "0008119A")[0]) == 0xC000
 
 
 @pytest.mark.parametrize(
@@ -281,7 +319,7 @@ def test_peeking_at_hostile_files(tmp_path: Path) -> None:
     assert ds.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian
     whole = part10(ds)
     engine = zlib.compressobj(9, zlib.DEFLATED, -15)
-    bomb = engine.compress(b"\0" * (64 << 20)) + engine.flush()
+    bomb = engine.compress(b"\0" * (16 << 20)) + engine.flush()
     meta_end = 132 + 12 + int.from_bytes(whole[140:144], "little")
     nested = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff" * 3000
     for data in (

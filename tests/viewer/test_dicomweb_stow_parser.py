@@ -42,7 +42,7 @@ tricky = st.lists(
 ).map(b"".join)
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(
     st.lists(tricky.filter(lambda p: b"\r\n--b-1" not in b"\r\n" + p), min_size=1, max_size=4),
     st.integers(0, 99),

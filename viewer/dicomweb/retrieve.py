@@ -23,6 +23,9 @@ from viewer.rendering.description import NATIVE, CannotDecode
 DOCUMENTS = 32 << 20
 """Bytes of packed metadata one process keeps; a series of hundreds of slices has about 100 KB."""
 
+CONVERTED = 512 << 20
+"""Largest file in bytes that is converted to another transfer syntax: the compressed form is held in memory."""
+
 JSON_OFFERS = (Offer(DICOM_JSON), Offer("application/json"))
 
 
@@ -83,10 +86,12 @@ class Retrieve:
 
     def _convertible(self, one: Instance) -> bool:
         """Whether the instance could be given in Explicit VR Little Endian."""
+        if one.entry.size > CONVERTED:
+            return False
         try:
             frames = Frames(self._archive, one.entry)
         except NotFound:
-            return one.entry.size <= LARGEST
+            return True
         except CannotDecode:
             return False
         return frames.decodable and frames.described.frame_bytes * frames.count <= LARGEST
