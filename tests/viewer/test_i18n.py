@@ -121,7 +121,7 @@ def test_the_language_is_the_user_s_then_the_browser_s_choice_then_its_wish(web:
     assert english in browser.get("/login").text[:200]
     assert browser.post("/language", language="ru", next="/login").headers["Location"] == "/login"
     assert russian in browser.get("/login").text[:200]
-    assert "Вход" in browser.get("/login").text
+    assert "Войти" in browser.get("/login").text
     browser.sign_in("orlova")
     assert russian in browser.get("/worklist").text[:200]  # what was chosen before signing in stays
     browser.post("/language", language="en", next="//evil.example")
@@ -134,4 +134,4 @@ def test_the_language_is_the_user_s_then_the_browser_s_choice_then_its_wish(web:
 
 def test_the_deployment_s_language_is_the_last_resort(deploy: object) -> None:
     web = deploy(language="ru")  # type: ignore[operator]
-    assert "Вход" in web.browser().get("/login").text
+    assert "Войти" in web.browser().get("/login").text
