@@ -6,22 +6,20 @@ two looks: a reader who finds its spool file gone looks once more.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from hashlib import sha256
-from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import numpy as np
+import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from config.errors import Invalid, NotFound, StorageUnavailable
 from storage.database import Database
-from storage.describe import Description, Place, bare, describe, mapped, slice_order
+from storage.describe import bare, describe, mapped, slice_order
+from storage.entries import Entry, Location, pending_entry, sealed_entry
 from storage.index import Index
-from storage.manifest import Encapsulated, Json, Manifest, Member, Native, Pixels
+from storage.manifest import Encapsulated, Native, Pixels
 from storage.objects import ObjectStore
 from storage.part10 import Malformed
 from storage.recent import Recent
@@ -29,59 +27,15 @@ from storage.schema import Instance, Pack, Series, Study
 from storage.spool import Spool
 from storage.transcode import plain_path
 
+__all__ = ["Archive", "Entry", "Location"]
+
 CHUNK = 1 << 20
 
-T = TypeVar("T")
+_log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where an instance's bytes are: a spool file of this node, or part of a pack."""
-
-    spool_path: Path | None = None
-    pack_key: str = ""
-    offset: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One instance as readers see it.
-
-    Attributes
-    ----------
-    transfer_syntax_uid
-        Of the bytes that are given out; deflated and big endian instances read as Explicit VR Little Endian.
-    rows, columns, frame_count
-        0 where there are no pixels.
-    size
-        Bytes of the Part 10 file.
-    """
-
-    study_instance_uid: str
-    series_instance_uid: str
-    sop_instance_uid: str
-    sop_class_uid: str
-    transfer_syntax_uid: str
-    instance_number: str
-    rows: int
-    columns: int
-    frame_count: int
-    size: int
-    location: Location
-    pixels: Pixels | None = field(repr=False)
-    bulk: dict[str, tuple[int, int]] = field(repr=False)
-    etag: str
-    _metadata: Callable[[], Json] = field(repr=False, compare=False)
-    _place: Place = field(repr=False, compare=False)
-
-    @property
-    def metadata(self) -> Json:
-        """The DICOM JSON model (PS3.18 F), a new dictionary; each bulk value is a BulkDataURI that is its tag path."""
-        return self._metadata()
-
-    @property
-    def sealed(self) -> bool:
-        return self.location.spool_path is None
+class _Vanished(NotFound):
+    """A pending instance's file went away: it was sealed and trusted just now, or lost."""
 
 
 class Archive:
@@ -108,14 +62,23 @@ class Archive:
     # --- which instances there are -----------------------------------------------------------------------------------
 
     def entries(self, series_instance_uid: str) -> list[Entry]:
-        """The instances of a series in slice order; NotFound when there is no such series."""
-        return self._twice(lambda: self._entries(series_instance_uid))
+        """The instances of a series in slice order; NotFound when there is no such series.
+
+        An instance whose spool file was lost is left out and told to the log: it must not hide the others.
+        """
+        try:
+            return self._entries(series_instance_uid)
+        except _Vanished:  # sealed between looking for it and opening it, so it is in a pack now
+            return self._entries(series_instance_uid, tolerant=True)
 
     def entry(self, series_instance_uid: str, sop_instance_uid: str) -> Entry:
         """One instance; NotFound when the series has none of that UID."""
-        return self._twice(lambda: self._entry(series_instance_uid, sop_instance_uid))
+        try:
+            return self._entry(series_instance_uid, sop_instance_uid)
+        except _Vanished:
+            return self._entry(series_instance_uid, sop_instance_uid)
 
-    def _entries(self, series_uid: str) -> list[Entry]:
+    def _entries(self, series_uid: str, *, tolerant: bool = False) -> list[Entry]:
         with self._db.read() as session:
             # Pending before packs: what is sealed in between is then seen twice, and not never
             rows = session.scalars(self._pending_of(series_uid)).all()
@@ -125,11 +88,18 @@ class Archive:
             for entry in self._pack_entries(pack):
                 found.setdefault(entry.sop_instance_uid, entry)
         for row in rows:
-            found.setdefault(row.sop_instance_uid, self._pending_entry(study_uid, series_uid, row))
+            if row.sop_instance_uid in found:
+                continue
+            try:
+                found[row.sop_instance_uid] = self._pending_entry(study_uid, series_uid, row)
+            except _Vanished:
+                if not tolerant:
+                    raise
+                _log.error("instance.file_missing", series=series_uid, instance=row.sop_instance_uid)
         entries = list(found.values())
         if not rows and len(packs) == 1:
             return entries  # a pack is in slice order already
-        return [entries[i] for i in slice_order([entry._place for entry in entries])]
+        return [entries[i] for i in slice_order([entry.place for entry in entries])]
 
     def _entry(self, series_uid: str, sop_uid: str) -> Entry:
         with self._db.read() as session:
@@ -141,7 +111,7 @@ class Archive:
             manifest = self._manifests.get(pack.manifest_key, pack.manifest_sha256)
             member = manifest.find(sop_uid)
             if member is not None:
-                return _sealed_entry(pack, manifest, member)
+                return sealed_entry(pack, manifest, member)
         if row is None:
             raise NotFound("no such instance")
         return self._pending_entry(study_uid, series_uid, row)
@@ -157,7 +127,7 @@ class Archive:
         kept = self._packs.get(pack.manifest_sha256)
         if kept is None:
             manifest = self._manifests.get(pack.manifest_key, pack.manifest_sha256)
-            kept = tuple(_sealed_entry(pack, manifest, member) for member in manifest.members)
+            kept = tuple(sealed_entry(pack, manifest, member) for member in manifest.members)
             self._packs.put(pack.manifest_sha256, kept, len(kept))
         return kept
 
@@ -172,7 +142,7 @@ class Archive:
                 size, description = len(data), describe(data)
             path = readable
         except FileNotFoundError as error:
-            raise NotFound("no such file in the spool; it may have been sealed") from error
+            raise _Vanished("no such file in the spool; it may have been sealed") from error
         except (Malformed, ValueError):
             size = row.size
             description = bare(
@@ -183,7 +153,7 @@ class Archive:
                 row.transfer_syntax_uid,
                 row.number,
             )
-        entry = _pending_entry(row, description, path, size)
+        entry = pending_entry(row, description, path, size)
         self._pending.put(row.spool_name, entry)
         return entry
 
@@ -294,7 +264,10 @@ class Archive:
     def _bytes(self, entry: Entry, offset: int, length: int) -> bytes:
         path = entry.location.spool_path
         if path is None:
-            return self._objects.get_range(entry.location.pack_key, offset, length)
+            try:
+                return self._objects.get_range(entry.location.pack_key, offset, length)
+            except (NotFound, Invalid) as error:  # the index says it is there
+                raise StorageUnavailable("a pack is missing or cut short; run `consilium verify`") from error
         try:
             with path.open("rb") as file:
                 return _exactly(file, offset, length)
@@ -307,12 +280,6 @@ class Archive:
             raise StorageUnavailable("the instance was sealed while it was read; ask again")
         return self._bytes(moved, offset + moved.location.offset, length)
 
-    def _twice(self, look: Callable[[], T]) -> T:
-        try:
-            return look()
-        except NotFound:
-            return look()
-
 
 def _packs(session: Session, series_uid: str) -> tuple[str, list[Pack]]:
     found = session.execute(
@@ -324,50 +291,6 @@ def _packs(session: Session, series_uid: str) -> tuple[str, list[Pack]]:
         raise NotFound("no such series")
     packs = session.scalars(select(Pack).where(Pack.series_id == found.id).order_by(Pack.number)).all()
     return found.study_instance_uid, list(packs)
-
-
-def _sealed_entry(pack: Pack, manifest: Manifest, member: Member) -> Entry:
-    geometry = {tag: member.own.get(tag) or manifest.common.get(tag, {}) for tag in Place.TAGS}
-    return Entry(
-        study_instance_uid=manifest.study_instance_uid,
-        series_instance_uid=manifest.series_instance_uid,
-        sop_instance_uid=member.sop_instance_uid,
-        sop_class_uid=member.sop_class_uid,
-        transfer_syntax_uid=member.transfer_syntax_uid,
-        instance_number=member.instance_number,
-        rows=member.rows,
-        columns=member.columns,
-        frame_count=member.frame_count,
-        size=member.size,
-        location=Location(pack_key=pack.key, offset=member.offset),
-        pixels=member.pixels,
-        bulk=dict(member.bulk),
-        etag=member.sha256[:32],
-        _metadata=lambda: manifest.metadata(member),
-        _place=Place.of(geometry, member.sop_instance_uid),
-    )
-
-
-def _pending_entry(row: Instance, description: Description, path: Path, size: int) -> Entry:
-    text = json.dumps(description.metadata, ensure_ascii=False, separators=(",", ":")).encode()
-    return Entry(
-        study_instance_uid=description.study_instance_uid,
-        series_instance_uid=description.series_instance_uid,
-        sop_instance_uid=row.sop_instance_uid,
-        sop_class_uid=description.sop_class_uid,
-        transfer_syntax_uid=description.transfer_syntax_uid,
-        instance_number=description.instance_number,
-        rows=description.rows,
-        columns=description.columns,
-        frame_count=description.frame_count,
-        size=size,
-        location=Location(spool_path=path),
-        pixels=description.pixels,
-        bulk=description.bulk,
-        etag=sha256(row.spool_name.encode()).hexdigest()[:32],
-        _metadata=lambda: json.loads(text),  # a fraction of the memory of the dictionary
-        _place=Place.of(description.metadata, row.sop_instance_uid),
-    )
 
 
 def _exactly(file: BinaryIO, offset: int, length: int) -> bytes:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
-from config.errors import StorageUnavailable
+from config.errors import NotFound, StorageUnavailable
 from storage.objects import ObjectStore
 from storage.recent import Recent
 
@@ -186,7 +186,7 @@ class Manifests:
         self._kept = Recent[Manifest](capacity)
 
     def get(self, key: str, digest: str) -> Manifest:
-        """The manifest under a key; StorageUnavailable when its bytes are not those of the index.
+        """The manifest under a key; StorageUnavailable when it is missing or not what the index says.
 
         Parameters
         ----------
@@ -196,7 +196,12 @@ class Manifests:
         kept = self._kept.get(digest)
         if kept is not None:
             return kept
-        data = self.objects.get(key)
+        try:
+            data = self.objects.get(key)
+        except NotFound as error:
+            raise StorageUnavailable(
+                "a manifest is missing from the object store; run `consilium verify`"
+            ) from error
         if sha256(data).hexdigest() != digest:
             raise StorageUnavailable(
                 "a manifest in the object store is damaged; run `consilium verify --repair`"

@@ -18,6 +18,8 @@ from pydicom.sequence import Sequence
 from pydicom.uid import MPEG4HP41, JPEGBaseline8Bit, RLELossless, SecondaryCaptureImageStorage
 
 from config.errors import Invalid, NotFound, StorageUnavailable
+from storage.archive import Archive
+from storage.index import Index
 from storage.manifest import Native
 from storage.part10 import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
 from storage.schema import now
@@ -395,6 +397,29 @@ def test_what_is_not_there_is_not_found(store: Room) -> None:
     (entry,) = store.archive.entries(SERIES)
     with pytest.raises(Invalid):
         store.archive.read_part(entry, 0, entry.size + 1)
+
+
+def test_a_lost_file_does_not_hide_the_others(store: Room) -> None:
+    store.keep(slice_of(1))
+    name = store.keep_bytes(part10(slice_of(2)), slice_of(2))
+    store.spool.remove(name)
+    assert [e.instance_number for e in store.archive.entries(SERIES)] == ["1"]
+    with pytest.raises(NotFound):
+        store.archive.entry(SERIES, "2.25.3002")
+
+
+def test_a_lost_object_is_unavailable_and_not_absent(store: Room) -> None:
+    """To a reader who is told "not found", the study never existed."""
+    store.keep(slice_of(1))
+    store.sealer.seal_due(now() + LATER)
+    (entry,) = store.archive.entries(SERIES)
+    for key in list(store.objects.list()):
+        store.objects.delete(key)
+    with pytest.raises(StorageUnavailable):
+        store.archive.read(entry)
+    fresh = Archive(store.db, Index(store.db, "n1", store.objects), store.spool, store.objects, "n1")
+    with pytest.raises(StorageUnavailable):
+        fresh.entries(SERIES)
 
 
 def test_a_truncated_file_gives_what_it_has(store: Room) -> None:
