@@ -75,7 +75,7 @@ def _fold(word: str) -> str:
     return word
 
 
-def _romanised(word: str) -> str:
+def romanised(word: str) -> str:
     """Cyrillic letters of a lower-case word as Latin ones; a word that mixes the alphabets is taken as Cyrillic."""
     cyrillic = [c for c in word if c in _CYRILLIC]
     if not cyrillic:
@@ -88,7 +88,7 @@ def _romanised(word: str) -> str:
 @lru_cache(maxsize=200_000)
 def skeleton(word: str) -> str:
     """Form in which spellings of one name fall together; the word is in lower case."""
-    return _fold(_romanised(word))
+    return _fold(romanised(word))
 
 
 _WRITTEN_ENDINGS = (
@@ -124,13 +124,13 @@ _FLEETING = re.compile(r"[^aeiouy]e[lnrtk]$|[^aeiouy]e[tc][sz]$")
 
 def _romanisations(base: str) -> list[str]:
     """Latin spellings of a lower-case name whose skeletons differ: where one letter stands for two sounds."""
-    found = [_romanised(base)]
+    found = [romanised(base)]
     if "х" in base:
-        found.append(_romanised(base.replace("х", "кс")))  # ГОСТ 7.79 system B writes x
+        found.append(romanised(base.replace("х", "кс")))  # ГОСТ 7.79 system B writes x
     if "ц" in base:
-        found.append(_romanised(base.replace("ц", "к")))  # scholarly transliteration writes c
+        found.append(romanised(base.replace("ц", "к")))  # scholarly transliteration writes c
     if "ж" in base:
-        found.append(_romanised(base.replace("ж", "й")))  # French spelling writes j
+        found.append(romanised(base.replace("ж", "й")))  # French spelling writes j
     for umlaut, plain in (("ü", "ue"), ("ö", "oe"), ("ä", "ae")):
         if umlaut in base:
             found.append(base.replace(umlaut, plain))

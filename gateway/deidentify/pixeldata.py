@@ -9,7 +9,7 @@ them is bit-identical.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from pydicom.uid import AllTransferSyntaxes
 from gateway.deidentify.errors import Refused
 
 Span = tuple[int, int]
+Cleaning = Callable[[Any, int, int, list[Span]], None]
 
 JPEG = frozenset(
     f"1.2.840.10008.1.2.4.{n}"
@@ -121,45 +122,35 @@ def codestreams(buffer: Any, fragments: Iterable[Span], transfer_syntax_uid: str
         raise Refused("unparseable", "encapsulated pixel data in a transfer syntax that has none")
     first = bytes(buffer[spans[0][0] : min(spans[0][0] + 12, spans[0][1])]) if spans else b""
     if first[:2] == b"\xff\xd8" or transfer_syntax_uid in JPEG:
-        carried = 0
-        for start, end in spans:
-            carried = _jpeg(buffer, start, end, carried, blanks)
+        for frame in _frames(buffer, spans, b"\xff\xd8"):
+            _clean_frame(buffer, frame, _jpeg, blanks)
     elif first[:2] == b"\xff\x4f" or first == _JP2 or transfer_syntax_uid in JPEG_2000:
-        for frame in _frames(buffer, spans):
-            _jpeg2000_frame(buffer, frame, blanks)
+        for frame in _frames(buffer, spans, b"\xff\x4f\xff\x51"):
+            _clean_frame(buffer, frame, _jpeg2000_file, blanks)
     return blanks
 
 
-def _frames(buffer: Any, fragments: Iterable[Span]) -> list[list[Span]]:
+def _frames(buffer: Any, fragments: Iterable[Span], beginning: bytes) -> list[list[Span]]:
     """Fragments grouped by codestream: one that does not begin a codestream continues the one before."""
     frames: list[list[Span]] = []
     for start, end in fragments:
         begins = bytes(buffer[start : start + 12])
-        if not frames or begins[:4] == b"\xff\x4f\xff\x51" or begins == _JP2:
+        if not frames or begins.startswith(beginning) or begins == _JP2:
             frames.append([])
         frames[-1].append((start, end))
     return frames
 
 
-def _jpeg2000_frame(buffer: Any, frame: list[Span], blanks: list[Span]) -> None:
+def _clean_frame(buffer: Any, frame: list[Span], clean: Cleaning, blanks: list[Span]) -> None:
     """One codestream, which may lie in several fragments (PS3.5 A.4)."""
     if len(frame) == 1:
-        data, base = buffer, frame[0]
-    else:
-        if sum(end - start for start, end in frame) > _LONGEST_JOINED:
-            raise Refused("too-large", "a codestream in several fragments is joined in memory")
-        data = b"".join(bytes(buffer[start:end]) for start, end in frame)
-        base = (0, len(data))
-    found: list[Span] = []
-    if bytes(data[base[0] : base[0] + 12]) == _JP2:
-        _boxes(data, *base, found)
-    elif bytes(data[base[0] : base[0] + 2]) == b"\xff\x4f":
-        _jpeg2000(data, *base, found)
-    else:
-        raise Refused("unparseable", "a fragment holds no JPEG 2000 codestream")
-    if len(frame) == 1:
-        blanks += found
+        clean(buffer, *frame[0], blanks)
         return
+    if sum(end - start for start, end in frame) > _LONGEST_JOINED:
+        raise Refused("too-large", "a codestream in several fragments is joined in memory")
+    data = b"".join(bytes(buffer[start:end]) for start, end in frame)
+    found: list[Span] = []
+    clean(data, 0, len(data), found)
     offset = 0
     for start, end in frame:
         for low, high in found:
@@ -167,6 +158,15 @@ def _jpeg2000_frame(buffer: Any, frame: list[Span], blanks: list[Span]) -> None:
             if low < high:
                 blanks.append((start + low - offset, start + high - offset))
         offset += end - start
+
+
+def _jpeg2000_file(buffer: Any, start: int, end: int, blanks: list[Span]) -> None:
+    if bytes(buffer[start : start + 12]) == _JP2:
+        _boxes(buffer, start, end, blanks)
+    elif bytes(buffer[start : start + 2]) == b"\xff\x4f":
+        _jpeg2000(buffer, start, end, blanks)
+    else:
+        raise Refused("unparseable", "a fragment holds no JPEG 2000 codestream")
 
 
 def _kept_application_data(marker: int, payload: bytes) -> bool:
@@ -178,35 +178,29 @@ def _kept_application_data(marker: int, payload: bytes) -> bool:
     )
 
 
-def _jpeg(buffer: Any, start: int, end: int, carried: int, blanks: list[Span]) -> int:
-    """Blank comment and application segments; gives how many bytes of one continue in the next fragment."""
-    position = min(start + carried, end)
-    _blank(blanks, buffer, start, position)
-    if carried > end - start:
-        return carried - (end - start)
+def _jpeg(buffer: Any, start: int, end: int, blanks: list[Span]) -> None:
+    """Comment and application segments of JPEG and JPEG-LS, and what follows the end of the image."""
+    if bytes(buffer[start : start + 2]) != b"\xff\xd8":
+        raise Refused("unparseable", "a fragment holds no JPEG codestream")
+    position = start
     while match := _MARKER.search(buffer, position, end):
         marker = match.group()[1]
         position = match.end()
         if marker == 0xD8 or marker == 0x01:
             continue
         if marker == 0xD9:
-            following = bytes(buffer[position : position + 2])
-            if following != b"\xff\xd8":  # another frame may follow in the same fragment
-                _blank(blanks, buffer, position, end)
-                return 0
-            continue
-        length = int.from_bytes(buffer[position : position + 2], "big")
-        if length < 2:
-            raise Refused("unparseable", "a segment of a JPEG codestream has no length")
-        after = position + length
+            if bytes(buffer[position : position + 2]) == b"\xff\xd8" and position + 2 < end:
+                continue  # another frame in the same fragment
+            _blank(blanks, buffer, position, end)
+            return
+        after = position + int.from_bytes(buffer[position : position + 2], "big")
+        if after < position + 2 or after > end:
+            raise Refused("unparseable", "a segment of a JPEG codestream is malformed")
         if 0xE0 <= marker <= 0xEF or marker == 0xFE:
-            payload = bytes(buffer[position + 2 : min(after, end)])
+            payload = bytes(buffer[position + 2 : after])
             if not _kept_application_data(marker, payload):
-                _blank(blanks, buffer, position + 2, min(after, end))
-        if after > end:
-            return after - end
+                _blank(blanks, buffer, position + 2, after)
         position = after
-    return 0
 
 
 def _boxes(buffer: Any, start: int, end: int, blanks: list[Span]) -> None:

@@ -75,6 +75,7 @@ class Terms:
 
     def __init__(self, removed: Iterable[tuple[str, str]]) -> None:
         self.words: dict[str, str] = {}  # skeleton → strong | weak | eponym
+        self.initials: set[str] = set()
         self.unspaced: set[str] = set()  # names in scripts without word boundaries
         self.ids: set[str] = set()
         self.short_ids: set[str] = set()
@@ -98,6 +99,7 @@ class Terms:
                 if any(ord(c) >= 0x2E80 for c in part):
                     self.unspaced.add(part)
                     continue
+                self.initials |= {part[0].upper(), names.romanised(part[0].lower())[:1].upper()}
                 for piece in {part, *_APOSTROPHES.split(part)}:
                     self._add_word(piece, clinical, eponyms)
             plain = [names.skeleton(part.lower()) for part in parts[:9]]
@@ -371,7 +373,8 @@ class Cleaner:
         spans: list[tuple[int, int]] = []
         for index, (start, end, strength) in enumerate(found):
             beside = any(
-                other != index and (0 <= found[other][0] - end <= 3 or 0 <= start - found[other][1] <= 3)
+                not any(c.isalnum() for c in text[min(end, found[other][1]) : max(start, found[other][0])])
+                and abs(max(start, found[other][0]) - min(end, found[other][1])) <= 3
                 for other in (index - 1, index + 1)
                 if 0 <= other < len(found)
             )
@@ -379,7 +382,7 @@ class Cleaner:
                 continue
             if strength == "eponym" and not beside and self._clinical(text, start, end):
                 continue
-            spans.append(_with_initials(text, start, end))
+            spans.append(self._with_initials(text, start, end))
         return spans
 
     def _addressed(self, text: str, start: int, end: int) -> bool:
@@ -389,6 +392,19 @@ class Cleaner:
         return bool(after and "." in after[0]) or bool(
             re.search(r"(?<![^\W_])[A-ZА-ЯЁ]\.\s?$", text[max(0, start - 4) : start])
         )
+
+    def _with_initials(self, text: str, start: int, end: int) -> tuple[int, int]:
+        """The span with the initials beside it; without full stops only if they are this patient's."""
+        after = _INITIALS_AFTER.match(text, end)
+        if after and self._initials(after[0]):
+            end = after.end()
+            while end > start and text[end - 1].isspace():
+                end -= 1
+        before = _INITIALS_BEFORE.search(text, 0, start)
+        return (before.start() if before and self._initials(before[0]) else start), end
+
+    def _initials(self, text: str) -> bool:
+        return "." in text or self.terms.initials.issuperset(c for c in text if c.isalpha())
 
     @staticmethod
     def _clinical(text: str, start: int, end: int) -> bool:
@@ -408,16 +424,6 @@ class Cleaner:
                 if tuple(tokens[index : index + length]) == phrase:
                     spans.append((matches[index].start(), matches[index + length - 1].end()))
         return spans
-
-
-def _with_initials(text: str, start: int, end: int) -> tuple[int, int]:
-    after = _INITIALS_AFTER.match(text, end)
-    if after:
-        end = after.end()
-        while end > start and text[end - 1].isspace():
-            end -= 1
-    before = _INITIALS_BEFORE.search(text, 0, start)
-    return (before.start() if before else start), end
 
 
 def _merge(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
