@@ -50,6 +50,7 @@ bench: setup $(VENV)/.test-installed ## Measure, and print the comparisons
 
 docs: $(VENV)/.installed ## Write the generated pages of docs/ again
 	$(BIN)/consilium settings --markdown > docs/settings.md
+	$(PY) -m gateway.deidentify.describe > docs/deidentification.md
 
 clean: ## Remove what was made; .venv and .consilium stay
 	rm -rf viewer/static/dist $(FRONTEND)/node_modules $(COMPILED) .pytest_cache .mypy_cache .ruff_cache .hypothesis build
