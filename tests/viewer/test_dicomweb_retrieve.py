@@ -151,6 +151,8 @@ def test_metadata(house: House, level: str) -> None:
         assert metadata["7FE00010"]["BulkDataURI"] == f"{path_of(sent)}/bulkdata/7FE00010"
         assert metadata["00200032"]["Value"] == [float(v) for v in sent.ImagePositionPatient]
         assert "00020010" not in metadata
+        assert metadata["00083002"]["Value"] == [HTJ2K]
+        assert list(metadata) == sorted(metadata)
 
 
 def test_metadata_is_packed_for_who_takes_it(house: House) -> None:

@@ -14,20 +14,19 @@ _KEY = '"BulkDataURI":"'
 
 
 def one(instance: Instance) -> str:
-    """One instance's metadata as JSON text; bulk values are links below the instance's own path."""
-    metadata: dict[str, Any] = instance.entry.metadata
-    photometric = metadata.get("00280004")
-    if photometric and photometric.get("Value") == ["YBR_FULL_422"] and _native(instance):
-        metadata = {**metadata, "00280004": {"vr": "CS", "Value": ["YBR_FULL"]}}  # as frames are served
-    # Viewers load progressively where the codestream allows it, so they have to know before they ask for a frame.
-    metadata = {**metadata, "00083002": {"vr": "UI", "Value": [instance.entry.transfer_syntax_uid]}}
+    """One instance's metadata as JSON text; bulk values are links below the instance's own path.
+
+    Available Transfer Syntax UID (0008,3002) is added: a viewer plans with it how to fetch the frames.
+    """
+    entry = instance.entry
+    found: dict[str, Any] = entry.metadata
+    found["00083002"] = {"vr": "UI", "Value": [entry.transfer_syntax_uid]}
+    if found.get("00280004", {}).get("Value") == ["YBR_FULL_422"] and entry.transfer_syntax_uid in NATIVE:
+        found["00280004"] = {"vr": "CS", "Value": ["YBR_FULL"]}  # as frames are served
+    metadata = dict(sorted(found.items()))
     text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
     # Inside a JSON string every quote is escaped, so this can only be the key itself.
     return text.replace(_KEY, f"{_KEY}{instance.path}/bulkdata/")
-
-
-def _native(instance: Instance) -> bool:
-    return instance.entry.transfer_syntax_uid in NATIVE
 
 
 def document(instances: Sequence[Instance]) -> bytes:
