@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def catalogue_path(language: str) -> Path:
     return TRANSLATIONS / language / "LC_MESSAGES" / "messages.po"
 
 
+@cache
 def load_catalogue(language: str) -> Translations | NullTranslations:
     """The messages of a language; English needs none."""
     path = catalogue_path(language)

@@ -12,6 +12,7 @@ from typing import Any
 import pydicom
 from argon2 import PasswordHasher
 from flask.testing import FlaskClient
+from jinja2.bccache import Bucket, BytecodeCache
 from sqlalchemy import event
 from werkzeug.test import TestResponse
 
@@ -102,6 +103,7 @@ class Deployment:
             clean_text=self.gateway.clean_text,
             testing=True,
         )
+        self.app.jinja_env.bytecode_cache = COMPILED
 
     def close(self) -> None:
         self.gateway.close()
@@ -136,6 +138,23 @@ class Deployment:
 
     def audited(self, action: str) -> list[Any]:
         return list(self.storage.audit.search(action=action)[0])
+
+
+class _Compiled(BytecodeCache):
+    """Templates compiled once for all tests, not once for each application."""
+
+    def __init__(self) -> None:
+        self._code: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._code:
+            bucket.bytecode_from_string(self._code[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key] = bucket.bytecode_to_string()
+
+
+COMPILED = _Compiled()
 
 
 class Browser:
