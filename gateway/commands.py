@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from config.cli import json_option, operator, print_json, print_table, with_settings
+from gateway.deidentify.commands import commands as deidentify
 from gateway.demo.command import demo
 
 if TYPE_CHECKING:
@@ -227,4 +228,4 @@ def discard(settings: Settings, numbers: tuple[int, ...], yes: bool) -> None:
             click.echo(f"{number}: discarded")
 
 
-commands: list[click.Command] = [dicom, worker, serve, demo, quarantine]
+commands: list[click.Command] = [dicom, worker, serve, demo, quarantine, *deidentify]
