@@ -59,11 +59,11 @@ $(VENV)/bin/pip:
 	.ci/venv $(VENV) $(PYTHON)
 
 $(VENV)/.installed: setup.cfg pyproject.toml | $(VENV)/bin/pip
-	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[build,demo]'
+	PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --disable-pip-version-check -e '.[build,demo]'
 	@touch $@
 
 $(VENV)/.test-installed: setup.cfg pyproject.toml $(VENV)/.installed
-	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[build,test]'
+	PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --disable-pip-version-check -e '.[build,test]'
 	@touch $@
 
 $(FRONTEND)/node_modules/.installed: $(FRONTEND)/package.json $(FRONTEND)/package-lock.json $(VENV)/.installed

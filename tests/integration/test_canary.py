@@ -106,9 +106,9 @@ def test_a_planted_patient_is_nowhere(
         files[-1].write_bytes(data)
     stored = dcmtk.storescu(running.dicom_port, files, calling="NORTH_PACS", called="RADIOLOGY")
     assert stored.code == 0 and len(stored.statuses) == 3, stored.output
-    damaged = sent / "damaged.dcm"
-    damaged.write_bytes(planted()[0][:-5000])
-    dcmtk.storescu(running.dicom_port, [damaged], calling="NORTH_PACS")
+    other = sent / "other.dcm"  # the same instance with other content: held, encrypted
+    other.write_bytes(planted()[0].replace(CANARIES["comment"].encode(), CANARIES["comment"][::-1].encode()))
+    dcmtk.storescu(running.dicom_port, [other], calling="NORTH_PACS")
     dcmtk.storescu(running.dicom_port, files, calling="STRANGER")
     running.wait_sealed()
 
@@ -154,5 +154,5 @@ def test_a_planted_patient_is_nowhere(
         f"{name}: {found}" for name, data in everything_in(running.settings.home) if (found := found_in(data))
     ]
     assert not leaks, "\n".join(leaks)
-    assert running.condition()["quarantined"] >= 1, "the damaged one is held, encrypted"
+    assert running.condition()["quarantined"] >= 1, "the contradicting one is held"
     shutil.rmtree(sent)
