@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from pydicom.datadict import DicomDictionary
+
 from gateway.deidentify import dates, names, patterns
 from gateway.deidentify.charset import Charset
 from gateway.deidentify.types import DATA
@@ -20,6 +22,7 @@ from storage.records import Identity
 
 MARKER = "***"
 _WORD = re.compile(r"[^\W\d_]+")
+_LATIN_WORD = re.compile(r"[A-Za-z]{5,}")
 _APOSTROPHES = re.compile(r"(?<=[^\W\d_])['’`ʼ](?=[^\W\d_])")
 _SEPARATORS = str.maketrans("", "", " -./_\\()+,:^\n\t")
 _INITIALS_AFTER = re.compile(
@@ -48,10 +51,12 @@ _MONTHS = [
 
 @lru_cache(maxsize=1)
 def _vocabulary() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
-    """Skeletons of clinical words and of eponyms, and the words eponyms go with."""
+    """Skeletons of clinical words (with the words of PS3.6) and of eponyms, and the words eponyms go with."""
     data = json.loads((DATA / "clinical-words.json").read_text(encoding="utf-8"))
     eponyms = frozenset(form for word in data["eponyms"] for form in names.forms(word))
-    return (frozenset(map(names.skeleton, data["words"])), eponyms, frozenset(data["context"]))
+    technical = {word.lower() for entry in DicomDictionary.values() for word in _LATIN_WORD.findall(entry[2])}
+    clinical = frozenset(map(names.skeleton, technical.union(data["words"])))
+    return clinical, eponyms, frozenset(data["context"])
 
 
 @lru_cache(maxsize=1)
