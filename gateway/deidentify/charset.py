@@ -73,6 +73,17 @@ def _detect(values: Iterable[bytes], declared: str) -> str | None:
     return best if scores[best] > 15 else None
 
 
+_MISSPELT = re.compile(r"ISO[ _-]?(?:(2022)[ _-])?IR[ _-]?(\d+)\Z", re.I)
+
+
+def _defined_term(text: str) -> str:
+    """A defined term as PS3.3 C.12.1.1.2 spells it; spaces, hyphens and underscores are often confused."""
+    match = _MISSPELT.match(text)
+    if match is None:
+        return text
+    return f"ISO 2022 IR {match[2]}" if match[1] else f"ISO_IR {match[2]}"
+
+
 class Charset:
     """How the text of one data set is decoded.
 
@@ -120,7 +131,7 @@ class Charset:
             ``character-set`` for a set that is not known, or bytes no set explains.
         """
         text = declared.decode("latin-1").strip("\0 ")
-        terms = tuple(term.strip("\0 ") for term in text.split("\\")) if text else ()
+        terms = tuple(_defined_term(term.strip("\0 ")) for term in text.split("\\")) if text else ()
         charset = cls(terms)
         high = list(high_values)
         if not high or len(terms) > 1 or (terms and terms[0] not in _SUSPECT and terms[0] != UTF8):

@@ -168,7 +168,7 @@ class Engine:
         inserted = _inserted(run, profile, by_tag, opened.explicit)
         pieces = self._emit(run, head, plan.top(uids.sop_class_uid), inserted, by_tag)
 
-        terms = terms_of(tuple(run.removed))
+        terms = terms_of(tuple(dict.fromkeys(run.removed)))
         if terms.suspects(run.texts, run.prose, run.numbers, run.binaries, run.identifiers):
             run.begin(cleaner_of(terms))
             pieces = self._emit(run, head, plan.top(uids.sop_class_uid), inserted, by_tag)

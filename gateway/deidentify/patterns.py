@@ -16,7 +16,7 @@ _LABELS_ID = (
 _NAME = r"[A-ZА-ЯЁ][\w'’-]+"
 
 PATTERNS: tuple[re.Pattern[str], ...] = (
-    re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+    re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}"),
     re.compile(r"\b(?:https?|ftp|file|dicom)://\S+", re.I),
     re.compile(r"(?<![\w.])(?:\+7|8|7)[\s(-]{0,2}\d{3}[\s)-]{0,2}\d{3}[\s-]?\d{2}[\s-]?\d{2}(?![\w.])"),
     re.compile(r"(?<![\w.])\+\d{1,3}[\s(-]{1,2}\d{2,4}(?:[\s)-]{1,2}\d{2,4}){1,3}(?![\w.])"),

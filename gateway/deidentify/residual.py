@@ -17,10 +17,12 @@ from pydicom.datadict import DicomDictionary
 
 from gateway.deidentify import dates, names, patterns
 from gateway.deidentify.charset import Charset
+from gateway.deidentify.errors import Refused
 from gateway.deidentify.types import DATA
 from storage.records import Identity
 
 MARKER = "***"
+_MOST_TERMS = 1000
 _WORD = re.compile(r"[^\W\d_]+")
 _LATIN_WORD = re.compile(r"[A-Za-z]{5,}")
 _APOSTROPHES = re.compile(r"(?<=[^\W\d_])['’`ʼ](?=[^\W\d_])")
@@ -347,8 +349,11 @@ class Cleaner:
             spans = self.find(text, prose=prose)
             if not spans:
                 break
-            for start, end in reversed(spans):
-                text = text[:start] + marker + text[end:]
+            pieces, position = [], 0
+            for start, end in spans:
+                pieces.append(text[position:start])
+                position = end
+            text = marker.join([*pieces, text[position:]])
             text = (
                 re.sub(r"(?:\*\*\*[\s,^]*){2,}", MARKER + " ", text).rstrip()
                 if not code
@@ -391,7 +396,7 @@ class Cleaner:
         return spans
 
     def _addressed(self, text: str, start: int, end: int) -> bool:
-        if _TITLE.search(text, 0, start):
+        if _TITLE.search(text[max(0, start - 40) : start]):
             return True
         after = _INITIALS_AFTER.match(text, end)
         return bool(after and "." in after[0]) or bool(
@@ -405,8 +410,9 @@ class Cleaner:
             end = after.end()
             while end > start and text[end - 1].isspace():
                 end -= 1
-        before = _INITIALS_BEFORE.search(text, 0, start)
-        return (before.start() if before and self._initials(before[0]) else start), end
+        first = max(0, start - 8)
+        before = _INITIALS_BEFORE.search(text[first:start])
+        return (first + before.start() if before and self._initials(before[0]) else start), end
 
     def _initials(self, text: str) -> bool:
         return "." in text or self.terms.initials.issuperset(c for c in text if c.isalpha())
@@ -445,6 +451,8 @@ def _merge(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 def terms_of(removed: tuple[tuple[str, bytes, tuple[str, ...]], ...]) -> Terms:
     """Terms of what one instance lost; equal for the instances of a series, so kept."""
     decoded: list[tuple[str, str]] = []
+    if len(removed) > _MOST_TERMS:
+        raise Refused("too-many-elements", f"more than {_MOST_TERMS} different identifiers to look for")
     for kind, value, charset in removed:
         known = not charset or charset[0] in ("",) or charset[0].startswith(("ISO", "GB"))
         decoder = Charset(charset) if known else Charset((), charset[0])

@@ -163,3 +163,12 @@ def test_cleaning_leaves_nothing_to_find(text: str) -> None:
 def test_a_skeleton_does_not_depend_on_the_script(word: str) -> None:
     roman = names.romanised(word)
     assert names.skeleton(word) == names.skeleton(roman)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "text", ["a" * 300_000, "Иванову И.П. " * 10_000, "1." * 100_000, "И.И. " * 30_000, "a'" * 50_000]
+)
+def test_long_texts_take_linear_time(text: str) -> None:
+    one = cleaner(("name", IVANOV), ("id", "778899"), ("birth", "19700312"))
+    one.clean(text, prose=True, code=False, shift=-100)
