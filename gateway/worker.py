@@ -1,4 +1,4 @@
-"""The worker: what has to be done later and again: sealing, reading back, delivering, tidying.
+"""The worker: what has to be done later and again: screening, sealing, reading back, delivering, tidying.
 
 Each duty runs in its own thread, so a long sealing does not keep an emergency's opinion waiting, and a duty that fails
 is tried again after a growing pause while the others go on. Every duty is idempotent and may be cut short anywhere;
@@ -18,6 +18,7 @@ import structlog
 
 from config.errors import TransientError
 from config.settings import Settings
+from gateway.screening import Screening
 from storage import condition
 from storage.quarantine import Quarantine
 from storage.schema import now
@@ -119,10 +120,20 @@ def make_worker(settings: Settings, gateway: Gateway) -> Worker:
         transcode=settings.transcode,
         trust_after=settings.trust_after,
     )
+    screening = Screening(
+        storage.database,
+        storage.index,
+        storage.spool,
+        gateway.quarantine,
+        storage.audit,
+        node=settings.node,
+        tmp_dir=settings.tmp_dir,
+    )
     look = Lookout(gateway, settings)
     return Worker(
         [
             Duty("deliver", gateway.deliverer.run_due, 1.0),
+            Duty("screen", screening.run_due, 1.0),
             Duty("seal", sealer.seal_due, min(5.0, max(0.5, settings.seal_after / 4))),
             Duty("trust", sealer.trust_due, min(30.0, max(0.5, settings.trust_after / 4))),
             Duty("consolidate", lambda: consolidate(gateway.vault), 30.0),

@@ -14,7 +14,7 @@ from storage.database import Database
 from storage.manifest import Manifests
 from storage.objects import ObjectStore
 from storage.records import InstanceFacts
-from storage.schema import Instance, Pack, Series, Study
+from storage.schema import Instance, Pack, Series, Study, now
 from storage.scope import EVERYTHING, Scope
 
 __all__ = ["AlreadyKept", "Index", "series_order"]
@@ -74,17 +74,59 @@ class Index:
 
     def screened(self, session: Session, sop_instance_uid: str) -> None:
         """The pixels of a pending instance were found clean; the series shows once all of its instances were."""
+        row = self._pending(session, sop_instance_uid)
+        row.needs_screening = False
+        session.flush()
+        self._show(session, row.series_id)
+
+    def withdraw(self, session: Session, sop_instance_uid: str) -> None:
+        """Take a pending instance out again, because a person has to decide about it; part of the caller's transaction.
+
+        A series that has none left goes too; its study stays, since a consultation may be about it. Removing the spool
+        file is the caller's, after the commit.
+
+        Raises
+        ------
+        NotFound
+            It is not pending (any more).
+        """
+        row = self._pending(session, sop_instance_uid)
+        series = session.get_one(Series, row.series_id)
+        study = session.get_one(Study, series.study_id, with_for_update={"key_share": True})
+        session.delete(row)
+        series.instance_count -= 1
+        study.instance_count -= 1
+        study.changed_at = series.changed_at = now()
+        session.flush()
+        if series.instance_count <= 0:
+            session.delete(series)
+            study.series_count -= 1
+            modalities = session.scalars(
+                select(Series.modality).where(Series.study_id == study.id, Series.id != series.id)
+            )
+            study.modalities = "\\".join(sorted({modality for modality in modalities if modality}))
+            session.flush()
+        else:
+            self._show(session, series.id)
+
+    def _pending(self, session: Session, sop_instance_uid: str) -> Instance:
+        """The row of a pending instance, its series locked: two that screen its last instances must see each other."""
+        of_instance = select(Instance.series_id).where(Instance.sop_instance_uid == sop_instance_uid)
+        session.execute(select(Series.id).where(Series.id.in_(of_instance)).with_for_update(key_share=True))
         row = session.scalars(
             select(Instance).where(Instance.sop_instance_uid == sop_instance_uid)
         ).one_or_none()
         if row is None:
             raise NotFound("no such pending instance")
-        row.needs_screening = False
-        session.flush()
+        return row
+
+    @staticmethod
+    def _show(session: Session, series_id: int) -> None:
+        """Let a series be seen unless an instance of it still waits."""
         waiting = (
-            select(Instance.id).where(Instance.series_id == row.series_id, Instance.needs_screening).exists()
+            select(Instance.id).where(Instance.series_id == series_id, Instance.needs_screening).exists()
         )
-        session.execute(update(Series).where(Series.id == row.series_id, ~waiting).values(visible=True))
+        session.execute(update(Series).where(Series.id == series_id, ~waiting).values(visible=True))
 
     # --- reading ---------------------------------------------------------------------------------------------------
 

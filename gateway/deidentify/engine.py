@@ -52,7 +52,6 @@ _SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D,
 _CHARACTER_SET = 0x00080005
 _AGE, _NAME, _PATIENT_ID = 0x00101010, 0x00100010, 0x00100020
 _REMOVED, _METHOD, _METHOD_CODES, _TEMPORAL = 0x00120062, 0x00120063, 0x00120064, 0x00280303
-_BURNED_IN = 0x00280301
 _ENCAPSULATED = "1.2.840.10008.5.1.4.1.1.104."
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _HIGH_TEXT_VRS = frozenset({b"LO", b"SH", b"ST", b"LT", b"UT", b"UC", b"PN"})
@@ -151,7 +150,7 @@ class Engine:
         _check_known_by(
             uids.sop_class_uid, uids.sop_instance_uid, uids.study_instance_uid, uids.series_instance_uid
         )
-        _check_documents(uids.sop_class_uid, image.text(buffer, by_tag, _BURNED_IN))
+        _check_documents(uids.sop_class_uid)
         plan = self._plan(profile)
         pseudonyms = self.pseudonyms(profile.name)
         charset = _charset(buffer, elements, by_tag, site_charset)
@@ -283,13 +282,11 @@ def _check_known_by(sop_class: str, sop_instance: str, study: str, series: str) 
             raise Refused("malformed-uid", name)
 
 
-def _check_documents(sop_class_uid: str, burned_in: str) -> None:
+def _check_documents(sop_class_uid: str) -> None:
     if sop_class_uid.startswith(_ENCAPSULATED):
         raise Refused("encapsulated-document", "the SOP class encapsulates a document")
     if sop_class_uid == _DIRECTORY:
         raise Refused("misplaced-attribute", "a media directory is no instance of a study")
-    if burned_in == "YES":
-        raise Refused("burned-in-annotation")
 
 
 def _high_texts(buffer: Any, elements: list[Element], found: list[bytes]) -> list[bytes]:

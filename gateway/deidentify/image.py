@@ -78,6 +78,8 @@ def needs_screening(buffer: bytes, elements: Mapping[int, Element], sop_class_ui
     """Whether the pixels may carry burned in text, so that a person or a detector must look first."""
     if 0x7FE00010 not in elements:
         return False
+    if text(buffer, elements, 0x00280301) == "YES":  # Burned In Annotation, declared by the sender
+        return True
     modality = text(buffer, elements, 0x00080060)
     image_type = text(buffer, elements, 0x00080008).split("\\")
     if sop_class_uid.startswith("1.2.840.10008.5.1.4.1.1.7") or modality not in _UNSCREENED_MODALITIES:

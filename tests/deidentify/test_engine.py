@@ -153,6 +153,11 @@ def test_images_that_carry_text_are_marked(modality: str) -> None:
     assert ENGINE.run(corpus.encode(ct(Modality=modality)), site_code="A", profile="clinical").needs_screening
 
 
+def test_declared_burned_in_annotation_is_marked_whatever_the_modality() -> None:
+    declared = ENGINE.run(corpus.encode(ct(BurnedInAnnotation="YES")), site_code="A", profile="clinical")
+    assert declared.needs_screening
+
+
 # --- character sets ---
 
 
@@ -332,7 +337,6 @@ def test_deflated_is_inflated_within_limits() -> None:
         ({"SOPInstanceUID": None}, "missing-uid"),
         ({"StudyInstanceUID": ""}, "missing-uid"),
         ({"SeriesInstanceUID": None}, "missing-uid"),
-        ({"BurnedInAnnotation": "YES"}, "burned-in-annotation"),
         ({"EncapsulatedDocument": b"%PDF"}, "encapsulated-document"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.104.1"}, "encapsulated-document"),
         ({"Rows": 0}, "malformed-image"),
