@@ -31,6 +31,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 STUDY = f"/dicom-web/studies/{CT[0].StudyInstanceUID}"
 SERIES = f"{STUDY}/series/{CT[0].SeriesInstanceUID}"
 INSTANCE = f"{SERIES}/instances/{CT[0].SOPInstanceUID}"
+KINDS = ["study", "series", "instance", "frame"]  # names of tests must not hold UIDs made at each start
 
 
 def get(house: House, path: str, accept: str | None = None, **more: str) -> TestResponse:
@@ -45,7 +46,7 @@ def picture(answer: TestResponse) -> Image.Image:
     return Image.open(io.BytesIO(answer.data))
 
 
-@pytest.mark.parametrize("path", [STUDY, SERIES, INSTANCE, f"{INSTANCE}/frames/1"])
+@pytest.mark.parametrize("path", [STUDY, SERIES, INSTANCE, f"{INSTANCE}/frames/1"], ids=KINDS)
 def test_rendered_as_jpeg_or_png(house: House, path: str) -> None:
     plain = get(house, f"{path}/rendered")
     assert plain.content_type == "image/jpeg"
@@ -57,7 +58,9 @@ def test_rendered_as_jpeg_or_png(house: House, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "count"), [(STUDY, 3), (SERIES, 3), (INSTANCE, 1), (f"{INSTANCE}/frames/1", 1)]
+    ("path", "count"),
+    [(STUDY, 3), (SERIES, 3), (INSTANCE, 1), (f"{INSTANCE}/frames/1", 1)],
+    ids=KINDS,
 )
 def test_rendered_as_a_multipart_message(house: House, path: str, count: int) -> None:
     answer = get(house, f"{path}/rendered", 'multipart/related; type="image/png"')
@@ -111,7 +114,7 @@ def test_parameters_that_cannot_be_read(house: House, query: str) -> None:
     assert answer.json is not None and answer.json["error"]["code"] == "invalid"
 
 
-@pytest.mark.parametrize("path", [STUDY, SERIES, INSTANCE, f"{INSTANCE}/frames/1"])
+@pytest.mark.parametrize("path", [STUDY, SERIES, INSTANCE, f"{INSTANCE}/frames/1"], ids=KINDS)
 def test_thumbnails_are_small_and_kept_by_browsers(house: House, path: str) -> None:
     first = get(house, f"{path}/thumbnail")
     assert max(picture(first).size) == 128
