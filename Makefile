@@ -42,7 +42,7 @@ check: setup $(VENV)/.test-installed ## Lint, types and unit tests, in about a m
 	$(BIN)/mypy
 	cd $(FRONTEND) && $(NODE_PATH_FIRST) npm run --silent typecheck
 	cd $(FRONTEND) && $(NODE_PATH_FIRST) npm run --silent test
-	$(BIN)/pytest -q -m "not integration and not browser" $(PYTEST_ARGS)
+	$(BIN)/pytest -q -n auto -m "not integration and not browser" $(PYTEST_ARGS)
 
 bench: setup $(VENV)/.test-installed ## Measure, and print the comparisons
 	@.ci/debian-packages dcmtk orthanc orthanc-dicomweb

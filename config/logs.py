@@ -103,7 +103,7 @@ KEYS: Mapping[str, Shape] = {
         _number,
         "port pid count counts_total instances frames files bytes size seconds milliseconds attempts attempt status "
         "exit_code free reserve limit threads processes id quarantine item pending sealed removed total errors "
-        "stored failed delivered series_id outbox",
+        "stored failed delivered series_id outbox changed boxes",
     ),
     **_keys(_counts, "counts"),
     **_keys(_error, "error cause"),
