@@ -157,3 +157,21 @@ def test_the_referring_doctor_only_looks(look: Look, study: str) -> None:
     assert not viewer.at("tool-length").is_visible()
     viewer.press("End")
     viewer.until("overlay-slice", f"{SLICES} / {SLICES}")
+
+
+def test_no_picture_under_another_s_name(look: Look, consultation: str) -> None:
+    """While a series is on its way, or cannot be had, nothing of the one before may be seen under its labels."""
+    viewer = look("orlova").open(f"/consultations/{consultation}/viewer")
+    host = viewer.at("viewport-0")
+    opacity = lambda: host.evaluate("element => getComputedStyle(element).opacity")  # noqa: E731
+    assert opacity() == "1"
+    shut = {"now": True}
+    viewer.page.route("**/frames/**", lambda route: route.abort() if shut["now"] else route.continue_())
+    viewer.at("series").nth(1).click()
+    viewer.at("pane-error").wait_for()
+    assert viewer.text("overlay-series").startswith("2") and opacity() == "0"
+    assert viewer.text("overlay-slice") == "" and viewer.text("letter-left") == ""
+    shut["now"] = False  # it is tried again by itself
+    wait_until(lambda: opacity() == "1", 30, "the radiograph")
+    assert viewer.text("overlay-slice") == "1 / 1"
+    viewer.problems[:] = [said for said in viewer.problems if "ERR_FAILED" not in said]

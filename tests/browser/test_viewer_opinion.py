@@ -149,3 +149,19 @@ def test_the_other_language(look: Look, consultation: str) -> None:
     assert viewer.page.get_attribute("html", "lang") == "en"
     viewer.press("?")
     assert "Window presets" in viewer.text("help")
+
+
+def test_signing_in_again_elsewhere_saves_what_was_written(look: Look, consultation: str) -> None:
+    viewer = look("orlova").open(f"/consultations/{consultation}/viewer")
+    viewer.context.clear_cookies()
+    viewer.at("opinion-findings").fill("Сеанс кончился.")
+    viewer.at("toast").wait_for()
+    other = viewer.context.new_page()
+    other.goto(f"{viewer.address}/login")
+    other.fill("input[name=login]", "orlova")
+    other.fill("input[name=password]", PASSWORD)
+    other.keyboard.press("Enter")
+    other.wait_for_url(lambda url: "/login" not in url)
+    viewer.saved()
+    assert viewer.json(f"/consultations/{consultation}/opinion")["findings"] == "Сеанс кончился."
+    viewer.problems[:] = [said for said in viewer.problems if "401" not in said and "400" not in said]

@@ -164,4 +164,4 @@ class Viewer:
 
     def close(self) -> None:
         self.context.close()
-        assert self.problems == []
+        assert self.problems == [], self.problems

@@ -49,7 +49,7 @@ export class App {
     overlayContext(context);
     const changed = () => this.update();
     const troubled = (error: unknown) => this.troubled(error);
-    this.requests = requests(context.api, context.csrf);
+    this.requests = requests(context.api, context.csrf, () => toast(t().sessionEnded, { label: t().signIn, run: () => void window.open('/login', '_blank', 'noopener') }, 60_000));
     const study = new Study(new URL(context.dicomweb, window.location.href).href.replace(/\/$/, ''), context.studyUid);
     this.imaging = startImaging();
     diagnostics.backend(this.imaging.backend);

@@ -47,7 +47,12 @@ export const diagnostics = {
       if (state.errors.length < 50) state.errors.push(text);
     };
     window.addEventListener('error', (event) => note(event.message));
-    window.addEventListener('unhandledrejection', (event) => note(String(event.reason)));
+    window.addEventListener('unhandledrejection', (event) => {
+      // The image loader rejects a promise nobody can hold for every image it could not fetch; that failure has been
+      // reported through IMAGE_LOAD_FAILED and is shown on the image.
+      if (event.reason instanceof XMLHttpRequest) event.preventDefault();
+      else note(String(event.reason));
+    });
   },
   backend(backend: 'gpu' | 'cpu'): void {
     state.backend = backend;

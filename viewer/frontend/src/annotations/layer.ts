@@ -8,7 +8,7 @@ import { normal } from '../geometry/plane';
 import { formatNumber, t } from '../i18n';
 import { findImageId, frameOf, seriesUidOf } from '../image/provider';
 import type { Backend } from '../image/setup';
-import { planeOf } from '../viewport/pane';
+import { planeOf } from '../viewport/placing';
 import { fromStored, markTool, toStored, type DrawnMark } from './convert';
 import { measurementLines, measurementsOf, type Words } from './measurements';
 import { SaveQueue, type SaveState } from './queue';

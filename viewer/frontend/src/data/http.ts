@@ -37,11 +37,43 @@ async function failure(response: Response): Promise<HttpError> {
   return new HttpError(response.status, String(body.error?.code ?? ''), String(body.error?.message ?? response.statusText));
 }
 
-export function requests(base: string, csrf: string): Requests {
+/** The token in a page of this application; null if it is not one (the login page has one too, of no use here). */
+export function tokenIn(html: string): string | null {
+  return /name="csrf-token" content="([^"]+)"/.exec(html)?.[1] ?? null;
+}
+
+/**
+ * @param ended  told once each time the session is found to have ended
+ */
+export function requests(base: string, csrf: string, ended: () => void = () => undefined): Requests {
+  let token = csrf;
+
+  /** Signed in again in another tab: the session is a new one, and so is its token. */
+  async function renewToken(): Promise<boolean> {
+    const response = await fetch(window.location.href, { credentials: 'same-origin' }).catch(() => null);
+    const found = response?.ok && !response.redirected ? tokenIn(await response.text()) : null;
+    if (!found || found === token) return false;
+    token = found;
+    return true;
+  }
+
   async function run(path: string, init: RequestInit): Promise<unknown> {
+    try {
+      return await once(path, init);
+    } catch (error) {
+      if (!(error instanceof HttpError)) throw error;
+      if (error.code === 'csrf' && (await renewToken())) return once(path, init);
+      if (error.status === 401) ended();
+      // A stale token without a session behind it is the same trouble: it goes away by signing in.
+      throw error.code === 'csrf' ? new HttpError(401, 'csrf', error.message) : error;
+    }
+  }
+
+  async function once(path: string, init: RequestInit): Promise<unknown> {
     let response: Response;
     try {
-      response = await fetch(base + path, { credentials: 'same-origin', ...init });
+      const headers = { ...(init.headers as Record<string, string>), ...(init.method ? { 'X-CSRFToken': token } : {}) };
+      response = await fetch(base + path, { credentials: 'same-origin', ...init, headers });
     } catch (error) {
       throw new HttpError(0, 'network', error instanceof Error ? error.message : String(error));
     }
@@ -62,7 +94,6 @@ export function requests(base: string, csrf: string): Requests {
         keepalive,
         headers: {
           Accept: 'application/json',
-          'X-CSRFToken': csrf,
           ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),

@@ -6,6 +6,7 @@ export const en = {
   loadFailed: 'The study could not be loaded',
   retry: 'Try again',
   sessionEnded: 'Your session has ended. Sign in again in another tab; nothing you wrote here is lost.',
+  signIn: 'Sign in',
   close: 'Close',
   cancel: 'Cancel',
   undo: 'Undo',

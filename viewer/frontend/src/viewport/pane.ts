@@ -2,7 +2,6 @@
 import { cache, Enums, eventTarget, imageLoader, type RenderingEngine, type StackViewport, type Types } from '@cornerstonejs/core';
 import type { LoadedSeries } from '../data/dicomweb';
 import { viewable, type Frame } from '../data/frames';
-import type { Plane } from '../geometry/plane';
 import { correctHalfPixel } from '../image/cpu';
 import { Prefetcher } from '../image/prefetch';
 import { frameOf, registerSeries } from '../image/provider';
@@ -12,20 +11,9 @@ import { t } from '../i18n';
 import { h } from '../ui/dom';
 import { diagnostics } from '../diagnostics';
 import { Overlay } from './overlay';
+import { defaultIndex, planeOf } from './placing';
 import { presetsFor, rangeToWindow, windowToRange, type Preset } from './presets';
 import { ScrollBar } from './scrollbar';
-
-/** The image plane a mark is drawn in; made-up axes and unit pixels where the image says nothing. */
-export function planeOf(frame: Frame): Plane {
-  const o = frame.orientation ?? [1, 0, 0, 0, 1, 0];
-  return {
-    position: frame.position ?? [0, 0, 0],
-    row: [o[0]!, o[1]!, o[2]!],
-    column: [o[3]!, o[4]!, o[5]!],
-    rowSpacing: frame.spacing?.row ?? 1,
-    columnSpacing: frame.spacing?.column ?? 1,
-  };
-}
 
 export class Pane {
   readonly root: HTMLElement;
@@ -37,6 +25,8 @@ export class Pane {
   private readonly prefetcher: Prefetcher;
   private viewport: StackViewport | null = null;
   private range: Types.VOIRange | null = null;
+  /** Image id of the pixels on screen: labels follow these, never the image still on its way. */
+  private shown: string | null = null;
   private generation = 0;
   private busyTimer = 0;
   private retryTimer = 0;
@@ -55,6 +45,12 @@ export class Pane {
     this.root = h('div', { class: 'pane', testid: `pane-${index}` }, this.element, this.overlay.root, this.bar.root);
     this.prefetcher = new Prefetcher(this.viewportId, backend);
     this.element.addEventListener('contextmenu', (event) => event.preventDefault());
+    // A mark drawn now would belong to the image that is coming, not to the one that is seen.
+    const guard = (event: Event) => {
+      if (this.waiting && !(event instanceof MouseEvent && event.button !== 0)) event.stopPropagation();
+    };
+    this.root.addEventListener('mousedown', guard, { capture: true });
+    this.root.addEventListener('touchstart', guard, { capture: true });
   }
 
   /** Must be in the document by now: the canvas takes its size from it. */
@@ -64,6 +60,7 @@ export class Pane {
     if (this.backend === 'cpu') correctHalfPixel(this.viewport, () => (this.frame ? planeOf(this.frame) : null));
     const on = (type: string, handler: (detail: never) => void) =>
       this.element.addEventListener(type, (event) => handler((event as CustomEvent).detail as never));
+    on(Enums.Events.PRE_STACK_NEW_IMAGE, (detail: { imageId: string }) => this.busy(!cache.isLoaded(detail.imageId)));
     on(Enums.Events.STACK_NEW_IMAGE, (detail: { image: Types.IImage; imageId: string }) => this.arrived(detail.image));
     on(Enums.Events.VOI_MODIFIED, (detail: { range: Types.VOIRange }) => this.windowed(detail.range));
     on(Enums.Events.CAMERA_MODIFIED, () => this.refresh());
@@ -86,9 +83,14 @@ export class Pane {
     return this.stack?.getTargetImageIdIndex() ?? 0;
   }
 
+  /** Of the pixels on screen. */
   get frame(): Frame | null {
-    const imageId = this.stack?.getCurrentImageId();
-    return imageId ? frameOf(imageId) : null;
+    return this.shown ? frameOf(this.shown) : null;
+  }
+
+  /** What is on screen is not what was asked for. */
+  private get waiting(): boolean {
+    return this.shown !== (this.frames[this.index]?.imageId ?? null);
   }
 
   get voi(): Types.VOIRange | null {
@@ -105,6 +107,9 @@ export class Pane {
     this.prefetcher.restart();
     this.loaded = loaded;
     this.range = null;
+    this.shown = null;
+    // Never the pixels of one series under the name of another.
+    this.root.dataset['state'] = 'blank';
     this.overlay.series(loaded);
     this.bar.count(loaded.frames.map((entry) => entry.imageId));
     if (!viewable(frame)) {
@@ -136,7 +141,6 @@ export class Pane {
     if (!viewport) return;
     const target = Math.max(0, Math.min(this.frames.length - 1, index));
     if (target === viewport.getTargetImageIdIndex()) return;
-    if (!cache.isLoaded(this.frames[target]!.imageId)) this.busy(true);
     try {
       await viewport.setImageIdIndex(target);
     } catch {
@@ -213,7 +217,9 @@ export class Pane {
 
   private arrived(image: Types.IImage): void {
     const exact = (image.imageQualityStatus ?? Enums.ImageQualityStatus.FULL_RESOLUTION) >= Enums.ImageQualityStatus.FULL_RESOLUTION;
+    this.shown = image.imageId;
     this.busy(false);
+    this.root.dataset['state'] = '';
     this.overlay.quality(exact);
     this.failures = 0;
     diagnostics.imageArrived(image.imageId, exact);
@@ -242,10 +248,9 @@ export class Pane {
     if (!viewport || !frame) return;
     const grey = viewport.getCornerstoneImage()?.color === false || (frame.samplesPerPixel === 1 && !frame.photometric.startsWith('PALETTE'));
     const range = this.range ?? viewport.getProperties().voiRange ?? null;
-    this.bar.position(this.index);
     this.overlay.update({
       frame,
-      index: this.index,
+      index: this.frames.indexOf(frame),
       count: this.frames.length,
       window: grey && range ? rangeToWindow(range) : null,
       canvasToWorld: (point) => viewport.canvasToWorld(point),
@@ -259,6 +264,7 @@ export class Pane {
   /** Said on the image, and tried again while the doctor keeps looking at it: 2, 4, 8 … 30 seconds. */
   private failed(imageId: string): void {
     this.busy(false);
+    this.root.dataset['state'] = 'blank';
     this.overlay.failed(t().frameFailed);
     window.clearTimeout(this.retryTimer);
     const delay = Math.min(30_000, 2000 * 2 ** this.failures++);
@@ -284,15 +290,13 @@ export class Pane {
   /** The loading mark appears only when loading is long enough to be noticed. */
   private busy(on: boolean): void {
     window.clearTimeout(this.busyTimer);
-    if (on) this.busyTimer = window.setTimeout(() => this.overlay.busy(true), 120);
-    else this.overlay.busy(false);
+    if (!on) {
+      this.overlay.busy(false);
+      return;
+    }
+    this.busyTimer = window.setTimeout(() => {
+      this.overlay.busy(true);
+      this.root.dataset['state'] ||= 'stale';
+    }, 120);
   }
 }
-
-/** Where a series opens: a volume in its middle, a clip or a set of projections at its start. */
-function defaultIndex(loaded: LoadedSeries): number {
-  const first = loaded.frames[0];
-  const slices = first !== undefined && first.position !== null && first.frameTime === null;
-  return slices ? Math.floor((loaded.frames.length - 1) / 2) : 0;
-}
-
