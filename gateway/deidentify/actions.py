@@ -75,6 +75,8 @@ DUMMIES: dict[bytes, bytes] = {
 
 def remove(run: Run, element: Element) -> None:
     """X."""
+    if element[1] == b"PN":
+        run.note("name", element)
     run.counts["X"] += 1
 
 

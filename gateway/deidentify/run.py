@@ -279,6 +279,8 @@ class Run:
         """What the plan has no entry for: repeating groups and group lengths go, the rest is not understood."""
         tag = element.tag
         group = tag >> 16
+        if element.vr == b"PN":
+            self.note("name", element)
         if tag == _CHARACTER_SET or tag & 0xFFFF == 0:
             return
         if group & 0xFF00 in (0x5000, 0x6000):
