@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { fromStored, toStored, type DrawnMark } from '../src/annotations/convert';
+import { collapsed, fromStored, toStored, type DrawnMark } from '../src/annotations/convert';
 import { measurementLines, measurementsOf, type Words } from '../src/annotations/measurements';
 import type { StoredMark } from '../src/annotations/types';
 import type { Frame } from '../src/data/frames';
@@ -51,6 +51,17 @@ describe('drawn → stored', () => {
     const broken = length();
     broken.data.handles!.points = [[Number.NaN, 0, 0], [1, 1, 1]];
     expect(toStored({ mark: broken, frame: frame(), seriesUid: '5', plane, backend: 'gpu' })).toBeNull();
+  });
+});
+
+describe('marks that measure nothing', () => {
+  it('are not stored', () => {
+    const dot = length();
+    dot.data.handles!.points = [[-99, -98, 50], [-99, -97.9, 50]];
+    expect(toStored({ mark: dot, frame: frame(), seriesUid: '5', plane, backend: 'gpu' })).toBeNull();
+    expect(collapsed('length', [[1, 1], [1, 2]])).toBe(false);
+    expect(collapsed('rectangle', [[1, 1], [40, 1], [1, 1.2], [40, 1.2]])).toBe(true);
+    expect(collapsed('ellipse', [[5, 1], [5, 9], [1, 5], [9, 5]])).toBe(false);
   });
 });
 

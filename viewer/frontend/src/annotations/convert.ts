@@ -49,11 +49,27 @@ export interface Drawn {
   backend: 'gpu' | 'cpu';
 }
 
-/** Null while the mark is not finished (an angle with two points) or not one of ours. */
+/** Smaller than this, in pixels of the image, a mark measures nothing. */
+const SMALLEST = 0.5;
+
+/** A mark drawn or dragged together to nothing: no length, no area. */
+export function collapsed(tool: MarkTool, points: readonly (readonly number[])[]): boolean {
+  if (tool === 'probe') return false;
+  const extent = (axis: 0 | 1): number => {
+    const values = points.map((point) => point[axis]!);
+    return Math.max(...values) - Math.min(...values);
+  };
+  const area = tool === 'ellipse' || tool === 'rectangle';
+  return area ? Math.min(extent(0), extent(1)) < SMALLEST : Math.hypot(extent(0), extent(1)) < SMALLEST;
+}
+
+/** Null while the mark is not finished (an angle with two points), measures nothing, or is not one of ours. */
 export function toStored({ mark, frame, seriesUid, plane, backend }: Drawn): StoredMark | null {
   const tool = markTool(mark.metadata?.toolName);
   const points = (mark.data.handles?.points ?? []).map((point) => vec3(point));
   if (!tool || !mark.annotationUID || points.length < POINTS[tool] || !points.every(finite)) return null;
+  const inImage = points.map((point) => [...toImage(plane, point)]);
+  if (collapsed(tool, inImage)) return null;
   const located = frame.position !== null && frame.orientation !== null && frame.spacing !== null && frame.frameOfReferenceUid !== null;
   const textBox = mark.data.handles?.textBox;
   return {
@@ -65,7 +81,7 @@ export function toStored({ mark, frame, seriesUid, plane, backend }: Drawn): Sto
     frame: frame.frame,
     frame_of_reference_uid: frame.frameOfReferenceUid,
     points_world: located ? points.map((point) => [...point]) : null,
-    points_image: points.map((point) => [...toImage(plane, point)]),
+    points_image: inImage,
     measurements: measurementsOf(tool, statsOf(mark), frame),
     backend,
     state: {

@@ -78,7 +78,7 @@ export class Layer {
         const mark = (event as CustomEvent<{ annotation?: DrawnMark }>).detail.annotation;
         if (mark && this.quiet === 0) handler(mark);
       });
-    on(Enums.Events.ANNOTATION_COMPLETED, (mark) => this.touched(mark));
+    on(Enums.Events.ANNOTATION_COMPLETED, (mark) => this.completed(mark));
     on(Enums.Events.ANNOTATION_MODIFIED, (mark) => this.touched(mark));
     on(Enums.Events.ANNOTATION_REMOVED, (mark) => this.removed(mark));
   }
@@ -179,6 +179,17 @@ export class Layer {
       if (!listed.mine || !this.context.canAnnotate) annotation.locking.setAnnotationLocked(listed.uid, true);
     });
     return true;
+  }
+
+  /** A mark that measures nothing is a slip of the hand: it goes. */
+  private completed(drawn: DrawnMark): void {
+    const uid = drawn.annotationUID;
+    const imageId = drawn.metadata?.referencedImageId;
+    const ours = uid && imageId && markTool(drawn.metadata?.toolName) && !this.marks.has(uid);
+    if (ours && !this.stored(drawn, imageId)) {
+      annotation.state.removeAnnotation(uid);
+      this.redraw();
+    } else this.touched(drawn);
   }
 
   private touched(drawn: DrawnMark): void {
