@@ -101,7 +101,9 @@ def test_signing_out_makes_a_copied_cookie_worthless(web: Deployment) -> None:
     browser = web.browser("orlova")
     copied = browser.client.get_cookie("consilium")
     assert copied is not None
-    assert browser.post("/logout").headers["Location"] == "/login"
+    gone = browser.post("/logout")
+    assert gone.headers["Location"] == "/login"
+    assert gone.headers["Clear-Site-Data"] == '"cache"'
     browser.client.set_cookie("consilium", copied.value)
     assert browser.get("/worklist").headers["Location"] == "/login?next=/worklist"
 
