@@ -185,7 +185,7 @@ export class Layer {
   private completed(drawn: DrawnMark): void {
     const uid = drawn.annotationUID;
     const imageId = drawn.metadata?.referencedImageId;
-    const ours = uid && imageId && markTool(drawn.metadata?.toolName) && !this.marks.has(uid);
+    const ours = uid && imageId && markTool(drawn.metadata?.toolName);
     if (ours && !this.stored(drawn, imageId)) {
       annotation.state.removeAnnotation(uid);
       this.redraw();
