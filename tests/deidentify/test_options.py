@@ -49,7 +49,6 @@ KEEPS = {
     "retain_device_identity": {
         "StationName": "CT01",
         "DeviceSerialNumber": "SN1",
-        "DateOfLastCalibration": "20240101",
     },
     "retain_institution_identity": {"InstitutionName": "City Hospital"},
     "retain_patient_characteristics": {"PatientAge": "062Y", "PatientSex": "F", "PatientWeight": 70},

@@ -21,7 +21,7 @@ FOUND = shutil.which("dciodvfy", path=str(Path(sys.executable).parent)) or shuti
 ENGINE = Engine(b"a key of the tests, 32 bytes long", load_profiles())
 SAMPLES = (
     "CT_small.dcm MR_small.dcm examples_ybr_color.dcm examples_overlay.dcm rtplan.dcm rtstruct.dcm "
-    "rtdose.dcm liver_1frame.dcm reportsi.dcm test-SR.dcm JPEG2000.dcm SC_rgb.dcm waveform_ecg.dcm "
+    "rtdose.dcm liver_1frame.dcm reportsi.dcm test-SR.dcm JPEG2000.dcm SC_rgb_rle.dcm waveform_ecg.dcm "
     "dicomdirtests/77654033/CR1/6154 dicomdirtests/98892001/CT2N/6293 dicomdirtests/98892003/MR1/4919"
 )
 
