@@ -22,7 +22,7 @@ from config.settings import Settings
 from storage.audit import Audit
 from storage.database import Database
 from storage.index import Index
-from storage.objects import ObjectStore, open_object_store
+from storage.objects import ObjectStore
 from storage.packs import object_members
 from storage.schema import Instance, Pack, QuarantineItem, Series, Study, now
 from storage.sealing import Sealer
@@ -321,23 +321,3 @@ def _count_of() -> Any:
         .scalar_subquery()
     )
     return pending + sealed
-
-
-def open_verifier(settings: Settings, db: Database) -> Verifier:
-    """A verifier over everything the settings name."""
-    objects = open_object_store(settings)
-    spool = Spool(settings.spool_dir, settings.disk_reserve)
-    index = Index(db, settings.node, objects)
-    sealer = Sealer(
-        db,
-        index,
-        spool,
-        objects,
-        tmp_dir=settings.tmp_dir,
-        node=settings.node,
-        seal_after=settings.seal_after,
-        seal_instances=settings.seal_instances,
-        transcode=settings.transcode,
-        trust_after=settings.trust_after,
-    )
-    return Verifier(settings, db, objects, spool, index, sealer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
@@ -116,10 +117,11 @@ def verify(settings: Settings, repair: bool, as_json: bool) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from storage.verification import open_verifier
+    from storage.opening import open_storage
+    from storage.verification import Verifier
 
-    with opened_database(settings) as db:
-        verifier = open_verifier(settings, db)
+    with opened_database(settings), closing(open_storage(settings)) as kept:
+        verifier = Verifier(settings, kept.database, kept.objects, kept.spool, kept.index, kept.sealer)
         console = Console(stderr=True)
         with Progress(
             console=console, disable=as_json or not console.is_terminal, transient=True
