@@ -5,12 +5,13 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from config.cli import json_option, operator, print_json, print_table, with_settings
+from config.errors import TransientError
 from gateway.deidentify.commands import commands as deidentify
 from gateway.demo.command import demo
 
@@ -96,6 +97,9 @@ def serve(settings: Settings) -> None:
     settings.prepare_home()
     for host, port in ((settings.dicom_host, settings.dicom_port), (settings.http_host, settings.http_port)):
         check_port_is_free(host, port)
+    # What a person has to put right is said once, here, and not by each part; what passes by itself is waited for.
+    with suppress(TransientError), _gateway(settings):
+        pass
     supervisor = Supervisor(programs(["dicom", "web", "worker"], settings.dicom_processes))
     click.get_current_context().exit(supervisor.run())
 
