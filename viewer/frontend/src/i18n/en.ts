@@ -132,7 +132,7 @@ export const en = {
   facts: { patient: 'Patient', study: 'Study', site: 'From', specialty: 'Specialty', due: 'Answer by', consultant: 'Consultant' },
   urgency: { emergency: 'Emergency', urgent: 'Urgent', planned: 'Planned' } as Record<string, string>,
   state: {
-    requested: 'Requested', accepted: 'In work', returned: 'Question to the site', declined: 'Declined',
+    requested: 'Requested', accepted: 'Accepted', returned: 'Question to the site', declined: 'Declined',
     signed: 'Signed', delivered: 'Delivered', acknowledged: 'Read by the site', cancelled: 'Cancelled',
   } as Record<string, string>,
   overdue: (span: string) => `${span} overdue`,

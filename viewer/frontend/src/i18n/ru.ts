@@ -142,7 +142,7 @@ export const ru: Messages = {
   facts: { patient: 'Пациент', study: 'Исследование', site: 'Откуда', specialty: 'Специальность', due: 'Ответить до', consultant: 'Консультант' },
   urgency: { emergency: 'Экстренная', urgent: 'Неотложная', planned: 'Плановая' },
   state: {
-    requested: 'Запрошена', accepted: 'В работе', returned: 'Вопрос к больнице', declined: 'Отклонена',
+    requested: 'Запрошена', accepted: 'Принята', returned: 'Вопрос больнице', declined: 'Отклонена',
     signed: 'Подписана', delivered: 'Доставлена', acknowledged: 'Прочитана больницей', cancelled: 'Отменена',
   },
   overdue: (span) => `просрочено на ${span}`,
@@ -172,7 +172,7 @@ export const ru: Messages = {
   findings: 'Описание',
   conclusion: 'Заключение',
   recommendations: 'Рекомендации',
-  opinion: 'Мнение консультанта',
+  opinion: 'Заключение консультанта',
   draft: {
     clean: '',
     dirty: 'Ещё не сохранено',
