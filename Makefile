@@ -16,8 +16,6 @@ NODE_PATH_FIRST := PATH="$(CURDIR)/$(BIN):$$PATH"
 FRONTEND := viewer/frontend
 DIST := viewer/static/dist/viewer.js
 FRONTEND_SOURCES := $(shell find $(FRONTEND) -type f -not -path '*/node_modules/*' -not -path '*/.*' 2>/dev/null)
-CATALOGUES := $(shell find viewer/translations -name '*.po' 2>/dev/null)
-COMPILED := $(CATALOGUES:.po=.mo)
 
 # The peers the tests talk to: DCMTK, Orthanc, a browser, a PDF reader.
 TEST_PACKAGES := dcmtk orthanc orthanc-dicomweb chromium poppler-utils
@@ -27,7 +25,7 @@ TEST_PACKAGES := dcmtk orthanc orthanc-dicomweb chromium poppler-utils
 help: ## Show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
 
-setup: $(VENV)/.installed $(DIST) $(COMPILED) ## Make .venv with consilium in it, and the viewer's front end
+setup: $(VENV)/.installed $(DIST) ## Make .venv with consilium in it, and the viewer's front end
 
 run: setup ## Start the demonstration: two hospitals, a centre, real studies, a browser page
 	CONSILIUM_HOME="$${CONSILIUM_HOME:-$(CURDIR)/.consilium}" $(BIN)/consilium demo
@@ -53,7 +51,7 @@ docs: $(VENV)/.installed ## Write the generated pages of docs/ again
 	$(PY) -m gateway.deidentify.describe > docs/deidentification.md
 
 clean: ## Remove what was made; .venv and .consilium stay
-	rm -rf viewer/static/dist $(FRONTEND)/node_modules $(COMPILED) .pytest_cache .mypy_cache .ruff_cache .hypothesis build
+	rm -rf viewer/static/dist $(FRONTEND)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis build
 
 $(VENV)/bin/pip:
 	.ci/venv $(VENV) $(PYTHON)
@@ -74,5 +72,3 @@ $(DIST): $(FRONTEND)/node_modules/.installed $(FRONTEND_SOURCES)
 	cd $(FRONTEND) && $(NODE_PATH_FIRST) npm run --silent build
 	@test -s $@ && touch $@
 
-%.mo: %.po $(VENV)/.installed
-	$(BIN)/pybabel --quiet compile -i $< -o $@

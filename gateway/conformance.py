@@ -1,7 +1,7 @@
 """The tables of the conformance statement, from the code that negotiates and answers.
 
-``python -m gateway.conformance`` writes the part of ``docs/conformance.md`` between its two markers anew; a test holds the
-two together.
+``python -m gateway.conformance`` writes the part of ``docs/conformance.md`` between its two markers anew; a test holds
+the two together.
 """
 
 from __future__ import annotations
