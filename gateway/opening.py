@@ -1,17 +1,20 @@
-"""Opens what crosses the wire, once per process: the vault, the de-identification, ingest, reports and delivery."""
+"""Opens what crosses the wire, once per process: the vault, the de-identification, ingest, reports and delivery.
+
+Reports and delivery are made when first asked for: they bring half of a receiver's memory and start-up with them, and a
+receiver never needs them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from config.settings import Settings
 from gateway.deidentify.engine import Engine
 from gateway.deidentify.profile import load_profiles
 from gateway.deidentify.residual import scrub
-from gateway.delivery.deliverer import Deliverer
 from gateway.ingest import Ingest
-from gateway.reidentify import Reidentifier
-from gateway.reports.build import Reports
 from storage.database import Database
 from storage.keys import Keys
 from storage.opening import Storage, open_storage
@@ -19,8 +22,12 @@ from storage.quarantine import Quarantine
 from storage.setup import check_keys
 from storage.vault import Vault
 
+if TYPE_CHECKING:
+    from gateway.delivery.deliverer import Deliverer
+    from gateway.reports.build import Reports
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Gateway:
     """The gateway of one process. It holds the vault; whoever holds it can name patients."""
 
@@ -30,9 +37,33 @@ class Gateway:
     quarantine: Quarantine
     engine: Engine
     ingest: Ingest
-    reports: Reports
-    deliverer: Deliverer
     vault_database: Database
+    profiles: tuple[str, ...]
+
+    @cached_property
+    def reports(self) -> Reports:
+        """Makes the documents of opinions, under real names."""
+        from gateway.reidentify import Reidentifier
+        from gateway.reports.build import Reports
+
+        families = list(dict.fromkeys(self.engine.pseudonyms(name) for name in self.profiles))
+        reidentifier = Reidentifier(self.vault, families, self.storage.audit)
+        return Reports(self.storage.database, reidentifier)
+
+    @cached_property
+    def deliverer(self) -> Deliverer:
+        """Returns opinions to their sites."""
+        from gateway.delivery.deliverer import Deliverer
+
+        storage = self.storage
+        return Deliverer(
+            storage.database,
+            storage.outbox,
+            storage.consultations,
+            storage.audit,
+            self.reports,
+            calling_ae_title=storage.settings.dicom_ae_title,
+        )
 
     def clean_text(self, study_uid: str, text: str) -> str:
         """What a doctor typed about a study (pseudonymised UID), without that patient's identifiers."""
@@ -78,14 +109,4 @@ def open_gateway(settings: Settings) -> Gateway:
         audit=storage.audit,
         keys=keys,
     )
-    families = list(dict.fromkeys(engine.pseudonyms(name) for name in profiles))
-    reports = Reports(storage.database, Reidentifier(vault, families, storage.audit))
-    deliverer = Deliverer(
-        storage.database,
-        storage.outbox,
-        storage.consultations,
-        storage.audit,
-        reports,
-        calling_ae_title=settings.dicom_ae_title,
-    )
-    return Gateway(storage, keys, vault, quarantine, engine, ingest, reports, deliverer, vault_database)
+    return Gateway(storage, keys, vault, quarantine, engine, ingest, vault_database, tuple(profiles))
