@@ -31,11 +31,12 @@ from gateway.deidentify.patient import PatientKey, age_at
 from gateway.deidentify.plan import Plan
 from gateway.deidentify.profile import Profile
 from gateway.deidentify.pseudonyms import UID_SYNTAX, Pseudonyms
-from gateway.deidentify.residual import cleaner_of, standard_codes, terms_of
+from gateway.deidentify.residual import cleaner_of, terms_of
 from gateway.deidentify.result import Result
 from gateway.deidentify.run import Run
 from gateway.deidentify.source import Source, open_source
 from gateway.deidentify.standard import edition
+from gateway.deidentify.vocabulary import standard_codes
 from gateway.deidentify.wire import (
     PIXEL_DATA,
     Element,

@@ -26,7 +26,7 @@ from gateway.deidentify.wire import (
 )
 
 if TYPE_CHECKING:
-    from gateway.deidentify.residual import Cleaner
+    from gateway.deidentify.cleaner import Cleaner
 
 _ITEM = b"\xfe\xff\x00\xe0"
 _ITEM_END = b"\xfe\xff\x0d\xe0\0\0\0\0"

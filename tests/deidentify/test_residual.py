@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.deidentify import names
-from gateway.deidentify.residual import Cleaner, Terms, scrub
+from gateway.deidentify.cleaner import Cleaner
+from gateway.deidentify.residual import scrub
+from gateway.deidentify.terms import Terms
 from storage.records import Identity
 
 IVANOV = "Ivanov^Ivan^Petrovich=Иванов^Иван^Петрович"
