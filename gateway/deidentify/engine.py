@@ -155,7 +155,13 @@ class Engine:
         plan = self._plan(profile)
         pseudonyms = self.pseudonyms(profile.name)
         charset = _charset(buffer, elements, by_tag, site_charset)
-        key = PatientKey.of(buffer, by_tag, charset, uids.study_instance_uid)
+        key = PatientKey.of(
+            buffer,
+            by_tag,
+            charset,
+            uids.study_instance_uid,
+            issuers_distinguish=profile.issuers == "distinguish",
+        )
         patient = pseudonyms.patient(site_code, key.kind, *key.parts)
 
         run = Run(buffer, plan, pseudonyms, patient, site_code, charset, key.is_patient)

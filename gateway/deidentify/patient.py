@@ -39,21 +39,29 @@ class PatientKey:
     kind
         ``id``, ``name`` or ``study``.
     parts
-        (Patient ID, issuer), (name, birth date) or (Study Instance UID,).
+        (Patient ID, issuer where issuers distinguish), (name, birth date) or (Study Instance UID,).
     """
 
     kind: str
     parts: tuple[str, ...]
 
     @classmethod
-    def of(cls, buffer: Any, by_tag: Mapping[int, Element], charset: Charset, study_uid: str) -> PatientKey:
+    def of(
+        cls,
+        buffer: Any,
+        by_tag: Mapping[int, Element],
+        charset: Charset,
+        study_uid: str,
+        *,
+        issuers_distinguish: bool = False,
+    ) -> PatientKey:
         def read(tag: int) -> str:
             element = by_tag.get(tag)
             return "" if element is None else charset.read(bytes(buffer[element.value : element.value_end]))
 
         patient_id = normal_id(read(_ID))
         if patient_id:
-            return cls("id", (patient_id, normal_id(read(_ISSUER))))
+            return cls("id", (patient_id, normal_id(read(_ISSUER)) if issuers_distinguish else ""))
         name = normal_name(read(_NAME))
         if name:
             day = dates.parse(read(_BIRTH))

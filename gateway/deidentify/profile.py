@@ -11,7 +11,7 @@ from config.errors import ConfigurationError
 from gateway.deidentify.options import BASIC, OPTIONS, Option
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "config" / "profiles"
-_KEYS = {"title", "description", "options", "pseudonyms"}
+_KEYS = {"title", "description", "options", "pseudonyms", "issuers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,10 @@ class Profile:
     pseudonyms
         ``deployment``: the same UIDs and patient pseudonyms as every other profile of this kind, so studies of one
         patient meet. ``own``: another family of pseudonyms, which cannot be linked to the clinical copies.
+    issuers
+        What Issuer of Patient ID (0010,0021) means to who a patient is. ``ignored``: a site gives an identifier once, and
+        its objects may or may not name the issuer. ``distinguish``: equal identifiers of two issuers are two patients;
+        every object of a study must then name the same one.
     """
 
     name: str
@@ -34,6 +38,7 @@ class Profile:
     title: str = ""
     description: str = ""
     pseudonyms: str = "deployment"
+    issuers: str = "ignored"
 
     def codes(self) -> tuple[Option, ...]:
         """What De-identification Method Code Sequence says: the basic profile, then the options in order of code."""
@@ -53,6 +58,8 @@ def _problems(name: str, data: Mapping[str, object]) -> list[str]:
         problems.append(f"{name}: full dates and modified dates exclude each other (PS3.15 E.3.6)")
     if data.get("pseudonyms", "deployment") not in {"deployment", "own"}:
         problems.append(f"{name}: pseudonyms must be 'deployment' or 'own'")
+    if data.get("issuers", "ignored") not in {"ignored", "distinguish"}:
+        problems.append(f"{name}: issuers must be 'ignored' or 'distinguish'")
     return problems
 
 
@@ -81,6 +88,7 @@ def load_profiles(directory: Path = DIRECTORY) -> dict[str, Profile]:
                 title=str(data.get("title", path.stem)),
                 description=str(data.get("description", "")),
                 pseudonyms=str(data.get("pseudonyms", "deployment")),
+                issuers=str(data.get("issuers", "ignored")),
             )
     if problems:
         raise ConfigurationError("de-identification profiles: " + "; ".join(problems))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 
@@ -90,6 +91,17 @@ def test_one_patient_one_pseudonym_however_the_name_is_written() -> None:
     assert len(with_id) == 1
     assert clean(ct(), site="A").PatientID != clean(ct(), site="B").PatientID
     assert clean(ct(), "teaching").PatientID != clean(ct()).PatientID
+
+
+def test_an_issuer_distinguishes_patients_only_where_the_profile_says_so() -> None:
+    issuers = ("", "HOSPITAL", " hospital ", "CLINIC")
+    assert len({clean(ct(IssuerOfPatientID=issuer)).PatientID for issuer in issuers}) == 1
+    engine = Engine(KEY, {"clinical": replace(load_profiles()["clinical"], issuers="distinguish")})
+    found = [
+        engine.run(corpus.encode(ct(IssuerOfPatientID=i)), site_code="A", profile="clinical") for i in issuers
+    ]
+    assert found[1].facts.patient_id == found[2].facts.patient_id
+    assert len({result.facts.patient_id for result in found}) == 3
 
 
 def test_accession_number_is_a_pseudonym_of_the_site() -> None:

@@ -128,13 +128,13 @@ def test_the_tables_are_whole() -> None:
 
 
 def test_every_problem_of_profiles_is_told(tmp_path: Path) -> None:
-    (tmp_path / "a.toml").write_text('options = ["nonsense"]\nwhat = 1\n')
+    (tmp_path / "a.toml").write_text('options = ["nonsense"]\nwhat = 1\nissuers = "some"\n')
     (tmp_path / "b.toml").write_text(
         'options = ["retain_longitudinal_full_dates", "retain_longitudinal_modified_dates"]\n'
     )
     (tmp_path / "c.toml").write_text("options = [")
     with pytest.raises(ConfigurationError) as caught:
         load_profiles(tmp_path)
-    for part in ("nonsense", "what", "exclude each other", "c:"):
+    for part in ("nonsense", "what", "issuers must be", "exclude each other", "c:"):
         assert part in str(caught.value)
     assert set(load_profiles()) >= {"basic", "clinical", "teaching"}
