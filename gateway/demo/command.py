@@ -101,7 +101,9 @@ def _until(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def _welcome(settings: Settings, passwords: dict[str, str], pacs: Mapping[str, HospitalPACS], sent: int) -> None:
+def _welcome(
+    settings: Settings, passwords: dict[str, str], pacs: Mapping[str, HospitalPACS], sent: int
+) -> None:
     from rich.console import Console
     from rich.table import Table
 
