@@ -28,9 +28,9 @@ class Profile:
         ``deployment``: the same UIDs and patient pseudonyms as every other profile of this kind, so studies of one
         patient meet. ``own``: another family of pseudonyms, which cannot be linked to the clinical copies.
     issuers
-        What Issuer of Patient ID (0010,0021) means to who a patient is. ``ignored``: a site gives an identifier once, and
-        its objects may or may not name the issuer. ``distinguish``: equal identifiers of two issuers are two patients;
-        every object of a study must then name the same one.
+        What Issuer of Patient ID (0010,0021) means to who a patient is. ``ignored``: a site gives an identifier once,
+        and its objects may or may not name the issuer. ``distinguish``: equal identifiers of two issuers are two
+        patients; every object of a study must then name the same one.
     """
 
     name: str
