@@ -1,7 +1,7 @@
 """The process in which pixels are decoded and looked at: little memory, no way out, and nobody minds if it dies.
 
-One job a line on standard input, as JSON: ``source`` (path), ``boxes`` for what a person drew, or nothing. Answers go to
-standard output, one JSON object a line: ``{"alive": true}`` now and then, at last ``{"report": …}``,
+One job a line on standard input, as JSON: ``source`` (path), ``boxes`` for what a person drew, or nothing. Answers go
+to standard output, one JSON object a line: ``{"alive": true}`` now and then, at last ``{"report": …}``,
 ``{"doubt": …, "detail": …}`` or ``{"error": …}``. The clean instance goes to the file descriptor given as argument,
 opened and owned by the parent, so a decoder that was taken over can name no path to write to.
 """

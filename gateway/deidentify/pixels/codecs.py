@@ -86,7 +86,7 @@ def encode(syntax: str, values: np.ndarray, original: bytes, layout: Layout) -> 
         Not for this transfer syntax, or not exactly.
     """
     try:
-        if syntax in JPEG_DCT:
+        if syntax in JPEG_DCT:  # noqa: SIM108 - two lines read better than one
             made = _encode_jpeg(values, original, layout)
         else:
             made = _encoder(syntax)(values, layout)
@@ -131,9 +131,8 @@ def _check_declared(syntax: str, data: bytes, layout: Layout) -> None:
             raise ValueError("other dimensions than the header's")
         if not tile_width or not tile_height or -(-width // tile_width) * -(-height // tile_height) > 65535:
             raise ValueError("an impossible number of tiles")
-    elif data[:2] == b"\xff\xd8":
-        if _jpeg_dimensions(data) != (layout.rows, layout.columns, layout.samples):
-            raise ValueError("other dimensions than the header's")
+    elif data[:2] == b"\xff\xd8" and _jpeg_dimensions(data) != (layout.rows, layout.columns, layout.samples):
+        raise ValueError("other dimensions than the header's")
 
 
 def _jpeg_dimensions(data: bytes) -> tuple[int, int, int]:
@@ -145,7 +144,7 @@ def _jpeg_dimensions(data: bytes) -> tuple[int, int, int]:
         if marker == 0xFF:
             position += 1
             continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) or marker == 0xF7:
+        if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:
             height, width, components = struct.unpack_from(">HHB", data, position + 5)
             return height, width, components
         position += 2 + struct.unpack_from(">H", data, position + 2)[0]
@@ -217,7 +216,9 @@ def _encode_jpeg(values: np.ndarray, original: bytes, layout: Layout) -> bytes:
 
 
 def _encode_jpeg_lossless(values: np.ndarray, layout: Layout) -> bytes:
-    settings = {"colorspace": "RGB", "outcolorspace": "RGB"} if layout.samples == 3 else {}  # as they are
+    settings: dict[str, Any] = {}
+    if layout.samples == 3:
+        settings = {"colorspace": "RGB", "outcolorspace": "RGB"}  # whatever they are, they are not converted
     bits = max(2, layout.stored)
     return bytes(
         imagecodecs.jpeg8_encode(
@@ -302,8 +303,8 @@ def _decode_rle(data: bytes, layout: Layout) -> np.ndarray:
 
 
 def _unpack(data: bytes, size: int) -> np.ndarray:
-    """PackBits of one segment; at most `size` bytes come out, so what is declared is what is allocated."""
-    plain = np.frombuffer(bytes(imagecodecs.packbits_decode(data, out=size)), np.uint8)
+    """PackBits of one segment; little more than `size` bytes may come out, since some writers pad with a run."""
+    plain = np.frombuffer(bytes(imagecodecs.packbits_decode(data, out=size + 256)), np.uint8)
     if len(plain) < size:
         raise ValueError("a segment is too short")
     return plain[:size]

@@ -40,6 +40,8 @@ class Strictness:
         How far a box reaches beyond the core the network marks, in units of area over perimeter.
     tallest
         Share of the picture's rows a line of text may be high, 1 for any.
+    usual
+        Share of the rows up to which a line of text is believed without being read.
     read
         Least score of the recogniser, 0 for not asking it.
     characters
@@ -50,9 +52,13 @@ class Strictness:
     box: float = 0.45
     grow: float = 1.8
     tallest: float = 1.0
+    usual: float = 0.08
     read: float = 0.0
     characters: int = 0
 
+
+READABLE = Strictness(read=0.6, characters=2)
+"""What a box of an unusual shape must show."""
 
 PERMISSIVE = Strictness()
 """Where text is usual and the rest is not diagnostic to the last pixel: US, SC, OT, XA, ES."""
@@ -121,9 +127,19 @@ class Detector:
                 ]
         boxes = [box.clipped(rows, columns) for box in found]
         boxes = [box for box in boxes if box.area and box.height <= max(strictness.tallest * rows, 8)]
+        return [box for box in boxes if self._counts(picture, box, strictness)]
+
+    def _counts(self, picture: np.ndarray, box: Box, strictness: Strictness) -> bool:
+        """Whether a box is text, as far as its shape and the recogniser tell."""
         if strictness.read:
-            boxes = [box for box in boxes if self._reads(picture, box, strictness)]
-        return boxes
+            return self._reads(picture, box, strictness)
+        usual = strictness.usual * picture.shape[0]
+        if min(box.width, box.height) <= usual and (box.height <= usual or box.height < 1.5 * box.width):
+            return True
+        # As thick, or as upright, as anatomy rather is: text if it can be read, in one direction or another
+        line = picture[box.top : box.bottom, box.left : box.right]
+        turned = (np.rot90(line, turns) for turns in ((0, 1, 3) if box.height > box.width else (0,)))
+        return any(self._reads(np.ascontiguousarray(t), _whole(t), READABLE) for t in turned)
 
     def _find_in_tile(self, tile: np.ndarray, strictness: Strictness, scale: int) -> list[Box]:
         rows, columns = tile.shape[:2]
@@ -167,7 +183,7 @@ class Detector:
     def _reads(self, picture: np.ndarray, box: Box, strictness: Strictness) -> bool:
         """Whether the recogniser sees enough characters in a box, surely enough."""
         line = picture[box.top : box.bottom, box.left : box.right]
-        width = min(max(round(48 * box.width / box.height), 16), 2400)
+        width = min(max(round(48 * box.width / box.height), 16), 960)  # its work grows with the width
         scaled = np.asarray(Image.fromarray(line).resize((width, 48), Image.Resampling.BICUBIC))
         padded = np.zeros((48, max(320, width), 3), np.float32)
         padded[:, :width] = scaled[..., ::-1] / 127.5 - 1.0
@@ -180,6 +196,10 @@ class Detector:
         if int(seen.sum()) < strictness.characters:
             return False
         return float(answer.max(axis=1)[seen].mean()) >= strictness.read
+
+
+def _whole(picture: np.ndarray) -> Box:
+    return Box(0, 0, picture.shape[1], picture.shape[0])
 
 
 def _tiles(length: int, side: int, overlap: int) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -181,15 +182,12 @@ def _integer(opened: Opened, element: Element) -> int | None:
 
 def outside(regions: Sequence[Box], rows: int, columns: int) -> list[Box]:
     """Boxes that cover every pixel outside all of the regions, and none inside."""
+    regions = [region.clipped(rows, columns) for region in regions]
     free = ~mask_of(regions, rows, columns)
     boxes: list[Box] = []
     edges = sorted({0, rows, *(r.top for r in regions), *(r.bottom for r in regions)})
-    for top, bottom in zip(edges, edges[1:], strict=False):
+    for top, bottom in pairwise(edges):
         line = free[top]
         changes = [0, *(int(n) + 1 for n in (line[1:] != line[:-1]).nonzero()[0]), columns]
-        boxes += [
-            Box(left, top, right, bottom)
-            for left, right in zip(changes, changes[1:], strict=False)
-            if line[left]
-        ]
+        boxes += [Box(left, top, right, bottom) for left, right in pairwise(changes) if line[left]]
     return boxes

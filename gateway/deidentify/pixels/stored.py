@@ -86,6 +86,8 @@ class Opened:
             )
         except Refused as refused:
             raise Doubtful("undecodable-pixels", f"cannot be read: {refused.reason}") from None
+        if self.source.coerced:  # de-identification writes neither
+            raise Doubtful("undecodable-pixels", "a deflated or big endian file cannot be changed in place")
         self.by_tag = {element.tag: element for element in self.elements}
         self.syntax = self.source.transfer_syntax_uid
         self.sop_class_uid = self.text(0x00080016)
