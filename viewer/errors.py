@@ -18,6 +18,7 @@ from werkzeug.exceptions import HTTPException
 
 from config import errors
 from viewer.auth import PasswordChangeRequired, Unauthenticated, wants_json, with_bearer
+from viewer.security import way_back
 
 log = structlog.get_logger(__name__)
 
@@ -190,8 +191,8 @@ def respond(error: Exception) -> ResponseReturnValue:
         if answer is INTERNAL:
             log.error("request.traceback", exc_info=error)
     if answer.status == 401 and not wants_json() and not with_bearer():
-        here = request.full_path.rstrip("?") if request.method == "GET" else None
-        return redirect(url_for("session.login", next=here if here != "/" else None))
+        here = way_back()
+        return redirect(url_for("session.login", next=here if here not in ("", "/") else None))
     response: Response
     if wants_json():
         detail = getattr(error, "detail", None)

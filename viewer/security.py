@@ -7,12 +7,13 @@ inline script, host-bound cookies that scripts cannot read, no caching of anythi
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config.settings import Settings
@@ -38,6 +39,10 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 HSTS = "max-age=31536000"
+
+FREE_TEXT = frozenset({"q"})
+"""Parameters of pages that hold what somebody typed."""
+_OUR_NUMBER = re.compile(r"[0-9a-f-]{36}|2\.25\.[0-9]{1,39}")
 
 VIEWER_ENDPOINTS = frozenset({"static", "viewer.consultation", "referrer.viewer"})
 
@@ -68,6 +73,21 @@ def safe_next(target: str | None, fallback: str) -> str:
         return fallback
     parts = urlsplit(target)
     return fallback if parts.scheme or parts.netloc else target
+
+
+def way_back() -> str:
+    """The address of this request, to come back to after another; empty where it is none of ours.
+
+    Words somebody searched for, or typed in the place of a number of ours, stay out of it: they may name a patient, and
+    addresses are remembered by browsers and proxies.
+    """
+    if request.method != "GET" or request.endpoint is None or g.get("error_page"):
+        return ""
+    names = request.view_args or {}
+    if not all(_OUR_NUMBER.fullmatch(names[name]) for name in ("public_id", "study_uid") if name in names):
+        return ""
+    kept = [(name, value) for name, value in request.args.items(multi=True) if name not in FREE_TEXT]
+    return request.path + (f"?{urlencode(kept)}" if kept else "")
 
 
 class TrustLocalProxy:
@@ -111,6 +131,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         MAX_FORM_PARTS=200,
     )
     app.wsgi_app = TrustLocalProxy(app)  # type: ignore[method-assign]
+    app.context_processor(lambda: {"way_back": way_back})
 
     @app.before_request
     def limit_body() -> None:

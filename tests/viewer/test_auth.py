@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 
@@ -206,6 +208,19 @@ def test_nobody_revokes_another_s_token(web: Deployment) -> None:
 def test_signing_in_leads_nowhere_else(web: Deployment, target: str) -> None:
     assert web.browser().sign_in("orlova", next=target).headers["Location"] == "/"
     assert safe_next(target, "/home") == "/home"
+
+
+@pytest.mark.parametrize(
+    "path", ["/worklist?q=Кузнецова&urgency=urgent", "/referrer/studies/Кузнецова", "/Кузнецова"]
+)
+def test_no_address_of_ours_repeats_what_was_typed_into_one(web: Deployment, path: str) -> None:
+    """Neither the one signing in leads back to, nor the one the language is changed on."""
+    nobody, consultant = web.browser(), web.browser("orlova")
+    location = nobody.get(path).headers.get("Location", "")
+    assert quote("Кузнецова") not in location
+    assert "?" not in path or location == "/login?next=/worklist?urgency%3Durgent"
+    hidden = re.findall(r'name="next" value="([^"]*)"', consultant.get(path).text)
+    assert hidden == ["/worklist?urgency=urgent" if "?" in path else ""]
 
 
 def test_signing_in_leads_back_to_where_one_was_going(web: Deployment) -> None:
