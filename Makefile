@@ -32,7 +32,7 @@ run: setup ## Start the demonstration: two hospitals, a centre, real studies, a 
 
 test: setup $(VENV)/.test-installed ## Run every test, with real peers
 	@.ci/debian-packages $(TEST_PACKAGES)
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 check: setup $(VENV)/.test-installed ## Lint, types and unit tests, in about a minute
 	$(BIN)/ruff check .
@@ -40,7 +40,7 @@ check: setup $(VENV)/.test-installed ## Lint, types and unit tests, in about a m
 	$(BIN)/mypy
 	cd $(FRONTEND) && $(NODE_PATH_FIRST) npm run --silent typecheck
 	cd $(FRONTEND) && $(NODE_PATH_FIRST) npm run --silent test
-	$(BIN)/pytest -q -n auto -m "not integration and not browser" $(PYTEST_ARGS)
+	$(BIN)/pytest -q -n auto --dist loadfile -m "not integration and not browser and not slow" $(PYTEST_ARGS)
 
 bench: setup $(VENV)/.test-installed ## Measure, and print the comparisons
 	@.ci/debian-packages dcmtk orthanc orthanc-dicomweb

@@ -15,6 +15,8 @@ from gateway.deidentify.describe import page
 from gateway.deidentify.engine import Engine
 from gateway.deidentify.profile import load_profiles
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 FOUND = shutil.which("dciodvfy", path=str(Path(sys.executable).parent)) or shutil.which("dciodvfy")

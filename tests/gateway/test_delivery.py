@@ -24,6 +24,8 @@ from tests.gateway import receivers
 from tests.gateway.receivers import StoreSCP
 from tests.gateway.returning import ACCESSION, RUSSIAN, STUDY, Returning, all_marks
 
+pytestmark = pytest.mark.slow
+
 SR_3D, SR, PDF = (
     "1.2.840.10008.5.1.4.1.1.88.34",
     "1.2.840.10008.5.1.4.1.1.88.33",

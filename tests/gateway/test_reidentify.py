@@ -21,6 +21,8 @@ from storage.schema import Site, Study
 from storage.vault import StudyIdentity
 from tests.gateway.returning import ACCESSION, STUDY, Returning, hospital
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[Returning]:

@@ -34,6 +34,8 @@ from storage.records import Disposition, Origin, Outcome
 from tests.gateway.conftest import House
 from tests.peers import dcmtk
 
+pytestmark = pytest.mark.slow
+
 CT_FILE = Path(str(get_testdata_file("CT_small.dcm")))
 CT = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"

@@ -37,6 +37,8 @@ while True: time.sleep(0.05)
 
 STUBBORN = """
 import os, pathlib, signal, time
+
+pytestmark = pytest.mark.slow
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 (pathlib.Path({directory!r}) / f"{name}.{{os.getpid()}}").touch()
 while True: time.sleep(0.05)

@@ -22,6 +22,8 @@ from storage.objects import ObjectStore, open_object_store
 from storage.schema import Instance, Pack, now
 from tests.storage.making import SERIES, STUDY, Room, room, slice_of
 
+pytestmark = pytest.mark.slow
+
 COUNT = 30
 
 

@@ -23,6 +23,8 @@ from storage.part10 import EXPLICIT_LE, IMPLICIT_LE, NATIVE, Malformed
 from storage.transcode import HTJ2K_RPCL, NOT_PLAIN, make_plain, to_htj2k
 from tests.storage.making import part10, slice_of
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(7)
 
 
