@@ -85,9 +85,8 @@ def overdue(session: Session) -> dict[str, int]:
 
 def _known(states: Iterable[str]) -> list[str]:
     names = list(states)
-    unknown = [name for name in names if name not in set(State)]
-    if unknown:
-        raise Invalid(f"state {unknown[0]!r} is unknown; use one of: {', '.join(State)}")
+    if not set(State).issuperset(names):
+        raise Invalid(f"state is unknown; use one of: {', '.join(State)}")
     return names
 
 
