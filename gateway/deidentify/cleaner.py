@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from gateway.deidentify import names, patterns
-from gateway.deidentify.terms import APOSTROPHES, WORD, Terms
+from gateway.deidentify.terms import APOSTROPHES, WORD, Terms, together
 from gateway.deidentify.vocabulary import standard_codes, vocabulary
 
 MARKER = "***"
@@ -152,6 +152,10 @@ class Cleaner:
             strength = words.get(names.skeleton(match[0].lower()))
             if strength:
                 found.append((*match.span(), strength))
+        whole = {start for start, _, _ in found}
+        for start, end in together(text):
+            if start not in whole and words.get(names.skeleton(text[start:end].lower())) == "strong":
+                found.append((start, end, "strong"))
         for match in APOSTROPHES.finditer(text):  # O'Brien, Solov'ev
             start, end = match.start(), match.end()
             while start and text[start - 1].isalpha():
@@ -161,6 +165,7 @@ class Cleaner:
             if words.get(names.skeleton(APOSTROPHES.sub("", text[start:end]).lower())):
                 found.append((start, end, "strong"))
         spans: list[tuple[int, int]] = []
+        found.sort()
         for index, (start, end, strength) in enumerate(found):
             beside = any(
                 not any(c.isalnum() for c in text[min(end, found[other][1]) : max(start, found[other][0])])

@@ -34,6 +34,8 @@ _SUPPLEMENT: dict[str, tuple[str, dict[str, str]]] = {
     "RetrieveURL": ("X/Z/D", {}),
     "RetrieveURI": ("X/Z/D", {}),
     "StorageMediaFileSetID": ("X/Z/D", {}),
+    "DeviceID": ("X/Z/D", {"retain_device_identity": "K"}),
+    "TrackingID": ("Z/D", {}),
     "LengthToEnd": ("X", {}),
     "IssuerOfAccessionNumberSequence": ("X", {}),
     "IssuerOfPatientIDQualifiersSequence": ("X", {}),

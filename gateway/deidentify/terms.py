@@ -13,6 +13,9 @@ from gateway.deidentify import dates, names, patterns
 from gateway.deidentify.vocabulary import vocabulary
 
 WORD = re.compile(r"[^\W\d_]+")
+# Words written together with capitals: PelvisEvgeniya.
+_TOGETHER = re.compile(r"[a-zа-яё][A-ZА-ЯЁ]")
+_CAPITALISED = re.compile(r"[A-ZА-ЯЁ]+(?![^\W\d_A-ZА-ЯЁ])|[A-ZА-ЯЁ]?[^\W\d_A-ZА-ЯЁ]+")
 APOSTROPHES = re.compile(r"(?<=[^\W\d_])['’`ʼ](?=[^\W\d_])")
 _SEPARATORS = str.maketrans("", "", " -./_\\()+,:^\n\t")
 
@@ -156,6 +159,10 @@ class Terms:
         found = {skeleton(word) for word in set(WORD.findall(lowered))}
         if not words.keys().isdisjoint(found):
             return True
+        if _TOGETHER.search(text) and any(
+            names.skeleton(text[start:end].lower()) in words for start, end in together(text)
+        ):
+            return True
         if ("'" in lowered or "’" in lowered) and not words.keys().isdisjoint(
             map(skeleton, WORD.findall(APOSTROPHES.sub("", lowered)))
         ):
@@ -193,6 +200,17 @@ class Terms:
 
 
 _LONG_WORD = re.compile(r"[^\W\d_]{4,40}")
+
+
+def together(text: str) -> list[tuple[int, int]]:
+    """Spans of the capitalised parts of words written together, of four letters and more."""
+    return [
+        (word.start() + part.start(), word.start() + part.end())
+        for word in WORD.finditer(text)
+        if _TOGETHER.search(word[0])
+        for part in _CAPITALISED.finditer(word[0])
+        if part.end() - part.start() >= 4
+    ]
 
 
 def tokens(text: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import functools
 import io
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,13 +57,33 @@ class Plant:
     secrets: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Keep:
+    """A value that must survive.
+
+    Parameters
+    ----------
+    path
+        Keywords and item numbers, joined by full stops; an asterisk is any item.
+    kind
+        ``technical``: no profile touches it. ``clinical``: kept under the clinical profile's options.
+    part
+        What of the text must survive; empty: the value as it is.
+    """
+
+    path: str
+    kind: str
+    part: str = ""
+
+
 @dataclass
 class Planted:
-    """A hostile object and what it holds."""
+    """A hostile object, what it holds, and what must survive in it."""
 
     name: str
     data: bytes
     plants: list[Plant] = field(default_factory=list)
+    keeps: list[Keep] = field(default_factory=list)
 
 
 class Planter:
@@ -71,6 +91,7 @@ class Planter:
 
     def __init__(self) -> None:
         self.plants: list[Plant] = []
+        self.keeps: list[Keep] = []
         self._number = 0
 
     def canary(self, place: str) -> str:
@@ -90,6 +111,19 @@ class Planter:
         """A text that holds identity of the patient in some form."""
         self.plants.append(Plant(place, secrets))
         return text
+
+    def technical(self, *paths: str) -> None:
+        """Values no profile touches."""
+        self.keeps += [Keep(path, "technical") for path in paths]
+
+    def clinical(self, path: str, part: str = "") -> None:
+        """A value, or a part of a text, that the options of the clinical profile keep."""
+        self.keeps.append(Keep(path, "clinical", part))
+
+
+def counted(plants: list[Plant], options: Collection[str] = ()) -> list[Plant]:
+    """The plants that must not be found under these options."""
+    return [plant for plant in plants if OPTIONAL.get(plant.place) not in options]
 
 
 def leaked(data: bytes, plants: list[Plant]) -> list[str]:
@@ -323,6 +357,121 @@ def _hidden(ds: Dataset, p: Planter) -> None:
     ds.DigitalSignaturesSequence = Sequence([mac])
 
 
+def _orders(ds: Dataset, p: Planter) -> None:
+    """Orders, equipment, trials and what earlier tools left: text and codes below sequences, and UIDs."""
+
+    def one(**values: object) -> Sequence:
+        inner = Dataset()
+        for keyword, value in values.items():
+            setattr(inner, keyword, value)
+        return Sequence([inner])
+
+    def code(place: str) -> Sequence:
+        return one(CodeValue="1", CodingSchemeDesignator="99X", CodeMeaning=p.canary(place))
+
+    ds.ContributingEquipmentSequence = one(
+        Manufacturer="ACME",
+        InstitutionName=p.canary("contributing institution"),
+        InstitutionAddress=p.canary("contributing institution's address"),
+        StationName=p.text("contributing station", "ws ZARETSKAYA", "ZARETSKAYA"),
+        OperatorsName=p.canary("contributing operator") + "^O",
+        ContributionDescription=p.text("ContributionDescription", "sent by Zareckoj", "Zareckoj"),
+    )
+    ds.PatientInsurancePlanCodeSequence = code("PatientInsurancePlanCodeSequence")
+    ds.InstitutionalDepartmentTypeCodeSequence = code("InstitutionalDepartmentTypeCodeSequence")
+    ds.InstitutionCodeSequence = code("InstitutionCodeSequence")
+    ds.PatientPrimaryLanguageCodeSequence = code("PatientPrimaryLanguageCodeSequence")
+    ds.RequestingPhysicianIdentificationSequence = one(InstitutionName=p.canary("requester's institution"))
+    ds.PhysiciansOfRecordIdentificationSequence = one(InstitutionName=p.canary("institution of record"))
+    ds.PerformingPhysicianIdentificationSequence = one(PersonAddress=p.canary("performer's address"))
+    ds.PhysiciansReadingStudyIdentificationSequence = one(
+        PersonTelephoneNumbers=p.canary("reader's telephone")
+    )
+    ds.IssuerOfAccessionNumberSequence = one(LocalNamespaceEntityID=p.canary("issuer of accession number"))
+    ds.IssuerOfPatientIDQualifiersSequence = one(UniversalEntityID=p.canary("issuer's universal id"))
+    ds.ReferencedPatientSequence = one(ReferencedSOPInstanceUID="1.2.826.0.1.3680043.9.7133.31")
+    ds.ReferencedStudySequence = one(ReferencedSOPInstanceUID="1.2.826.0.1.3680043.9.7133.32")
+    ds.DeviceUID, ds.SynchronizationFrameOfReferenceUID = (
+        "1.2.826.0.1.3680043.9.7133.33",
+        "1.2.826.0.1.3680043.9.7133.34",
+    )
+    ds.IrradiationEventUID, ds.InstanceCreatorUID = (
+        "1.2.826.0.1.3680043.9.7133.35",
+        "1.2.826.0.1.3680043.9.7133.36",
+    )
+    ds.StorageMediaFileSetUID, ds.ConcatenationUID = (
+        "1.2.826.0.1.3680043.9.7133.37",
+        "1.2.826.0.1.3680043.9.7133.38",
+    )
+    p.plants += [
+        Plant(f"UID {number}", (f"9.7133.{number}",)) for number in range(31, 39) if number not in (33, 36)
+    ]
+    p.plants += [Plant("DeviceUID", ("9.7133.33",)), Plant("InstanceCreatorUID", ("9.7133.36",))]
+    for keyword in _ORDERS.split():
+        setattr(ds, keyword, p.canary(keyword)[:16])
+    ds.HumanPerformerOrganization = p.text("HumanPerformerOrganization", INSTITUTION, "Верхнедвинская")
+    earlier = one(
+        CodeValue="113100", CodingSchemeDesignator="DCM", CodeMeaning=p.canary("earlier method code")
+    )
+    ds.DeidentificationMethodCodeSequence = earlier
+    ds.InterpretationText = p.text(
+        "InterpretationText", "Пациентке Зарецкой Евгении Олеговне: норма", "Зарецкой", "Олеговне"
+    )
+    ds.ResultsComments = p.text("ResultsComments", "call Evgeniya 23.08.61", "Evgeniya", "23.08.61")
+    ds.DocumentTitle = p.text("DocumentTitle", "Выписка Зарецкая", "Зарецкая")
+
+
+_ORDERS = (
+    "ClinicalTrialProtocolName ClinicalTrialSiteName ClinicalTrialSubjectReadingID ClinicalTrialTimePointID "
+    "ClinicalTrialCoordinatingCenterName ClinicalTrialProtocolEthicsCommitteeName DeidentificationMethod "
+    "IssuerOfServiceEpisodeID ServiceEpisodeDescription PerformedProcedureStepID PerformedStationAETitle "
+    "PerformedStationName PerformedLocation ScheduledStudyLocation RequestingService DistributionName "
+    "InterpretationRecorder InterpretationTranscriber InterpretationAuthor InterpretationID ResultsIDIssuer "
+    "ScheduledStationName ScheduledProcedureStepLocation VerifyingOrganization OrderEntererLocation "
+    "NamesOfIntendedRecipientsOfResults SpecimenAccessionNumber PatientBirthDateInAlternativeCalendar "
+    "CassetteID GantryID DetectorID PlateID GeneratorID"
+)
+
+# Places that an option of a profile keeps as they are, because they name no patient.
+OPTIONAL = {
+    **dict.fromkeys(
+        (
+            *(
+                "DeviceUID",
+                "PerformedStationName",
+                "ScheduledStudyLocation",
+                "ScheduledStationName",
+                "PlateID",
+            ),
+            *(
+                "ScheduledProcedureStepLocation",
+                "CassetteID",
+                "GantryID",
+                "DetectorID",
+                "GeneratorID",
+                "DeviceID",
+            ),
+        ),
+        "retain_device_identity",
+    ),
+    **dict.fromkeys(("ServiceEpisodeDescription", "RequestingService"), "clean_descriptors"),
+}
+
+# What of the texts of the CT must survive beside what goes.
+_SURVIVE = {
+    "StudyDescription": "с контрастом",
+    "SeriesDescription": "AX T2 FLAIR",
+    "ProtocolName": "Thorax",
+    "AcquisitionProtocolDescription": "abdomen",
+    "ContrastBolusAgent": "Омнипак",
+    "SoftwareVersions": "VB20",
+    "ManufacturerModelName": "Model",
+    "MedicalAlerts": "Аллергия",
+    "SequenceName": "fl3d",
+    "RequestedProcedureDescription": "CT for",
+}
+
+
 def _image(ds: Dataset, rows: int = 16) -> None:
     ds.Rows = ds.Columns = rows
     ds.SamplesPerPixel = 1
@@ -358,6 +507,18 @@ def hostile_ct() -> Planted:
     p.plants.append(Plant("FrameOfReferenceUID", ("1.2.826.0.1.3680043.9.7133.5.1",)))
     ds.SliceLocation = "12.5"
     ds.KVP = "120"
+    ds.PixelSpacing, ds.ImagePositionPatient = [0.7, 0.7], [-158.1, -179, 12.5]
+    ds.ImageOrientationPatient, ds.RescaleIntercept, ds.RescaleSlope = [1, 0, 0, 0, 1, 0], "-1024", "1"
+    ds.PatientWeight, ds.PatientSize = "70.5", "1.70"
+    _orders(ds, p)
+    p.technical("SliceLocation", "KVP", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
+    p.technical(
+        "RescaleIntercept", "RescaleSlope", "Modality", "Manufacturer", "SOPClassUID", "Rows", "Columns"
+    )
+    for path in ("PatientSex", "PatientAge", "PatientWeight", "PatientSize", "StudyTime", "SeriesTime"):
+        p.clinical(path)
+    for path, part in _SURVIVE.items():
+        p.clinical(path, part)
     pixels = np.arange(256, dtype="<u2") & 0x0FFF
     hidden = p.canary("unused high bits")
     bits = "".join(f"{byte:08b}" for byte in hidden.encode())
@@ -375,7 +536,7 @@ def hostile_ct() -> Planted:
     at = data.index(struct.pack("<HH2s", 0x0008, 0x1140, b"SQ"))
     length = struct.unpack("<I", data[at + 8 : at + 12])[0]
     data = data[:at] + _un_sequence(p) + data[at + 12 + length :]
-    return Planted("CT", data, p.plants)
+    return Planted("CT", data, p.plants, p.keeps)
 
 
 def _content(value_type: str, concept: tuple[str, str, str], relationship: str = "CONTAINS") -> Dataset:
@@ -460,7 +621,13 @@ def hostile_sr() -> Planted:
     series.ReferencedSOPSequence = Sequence([sop])
     study.ReferencedSeriesSequence = Sequence([series])
     ds.CurrentRequestedProcedureEvidenceSequence = Sequence([study])
-    return Planted("SR", encode(ds), p.plants)
+    p.technical("ContentSequence.0.ConceptNameCodeSequence.0.CodeValue", "CompletionFlag", "Modality")
+    p.technical(
+        "CurrentRequestedProcedureEvidenceSequence.0.ReferencedSeriesSequence.0.ReferencedSOPSequence.0.ReferencedSOPClassUID"
+    )
+    p.clinical("ContentSequence.0.ContentSequence.*.TextValue", "узел 8 мм в S6; synonymous with Baker cyst")
+    p.clinical("ContentSequence.0.ContentSequence.*.TextValue", "норма")
+    return Planted("SR", encode(ds), p.plants, p.keeps)
 
 
 @_hostile
@@ -488,7 +655,12 @@ def hostile_presentation() -> Planted:
     layer.GraphicLayerDescription = "слой Зарецкая"
     p.plants.append(Plant("GraphicLayerDescription", ("Зарецкая",)))
     ds.GraphicLayerSequence = Sequence([layer])
-    return Planted("PR", encode(ds), p.plants)
+    p.technical(
+        "GraphicAnnotationSequence.0.TextObjectSequence.0.AnchorPoint",
+        "GraphicLayerSequence.0.GraphicLayerOrder",
+    )
+    p.clinical("GraphicAnnotationSequence.0.TextObjectSequence.0.UnformattedTextValue", "узел")
+    return Planted("PR", encode(ds), p.plants, p.keeps)
 
 
 @_hostile
@@ -519,7 +691,9 @@ def hostile_rtstruct() -> Planted:
     p.plants.append(Plant("ROIObservationLabel", ("Evgeniya",)))
     ds.RTROIObservationsSequence = Sequence([observation])
     ds.ReviewerName = p.canary("ReviewerName")
-    return Planted("RTSTRUCT", encode(ds), p.plants)
+    p.technical("StructureSetROISequence.0.ROINumber", "StructureSetROISequence.0.ROIGenerationAlgorithm")
+    p.clinical("StructureSetROISequence.0.ROIName", "GTV")
+    return Planted("RTSTRUCT", encode(ds), p.plants, p.keeps)
 
 
 @_hostile
@@ -542,7 +716,9 @@ def hostile_waveform() -> Planted:
     wave.WaveformBitsAllocated, wave.WaveformSampleInterpretation = 16, "SS"
     wave.WaveformData = np.arange(8, dtype="<i2").tobytes()
     ds.WaveformSequence = Sequence([wave])
-    return Planted("ECG", encode(ds), p.plants)
+    p.technical("WaveformSequence.0.SamplingFrequency", "WaveformSequence.0.WaveformData")
+    p.clinical("WaveformAnnotationSequence.0.UnformattedTextValue", "ЭКГ")
+    return Planted("ECG", encode(ds), p.plants, p.keeps)
 
 
 def jpeg(comment: bytes, exif: bytes) -> bytes:
@@ -571,7 +747,8 @@ def hostile_jpeg() -> Planted:
     frame += p.canary("after the end of image").encode()
     ds.PixelData = encapsulate([frame])
     ds["PixelData"].is_undefined_length = True
-    return Planted("JPEG", encode(ds), p.plants)
+    p.technical("Rows", "Columns", "ConversionType", "PhotometricInterpretation")
+    return Planted("JPEG", encode(ds), p.plants, p.keeps)
 
 
 def hostile_objects() -> list[Planted]:

@@ -57,6 +57,8 @@ def test_spellings_of_a_name(name: str, spellings: str) -> None:
         "IvanovIvan",
         "IvanovIP",
         "Ivanov's scan",
+        "PelvisIvanov",
+        "тазИванову",
         "Ивaнoв",  # two Latin letters among Cyrillic ones
     ],
 )
