@@ -37,11 +37,14 @@ from storage.keys import Keys
 from storage.people import People
 from storage.quarantine import Quarantine
 from storage.records import Disposition, Origin, Outcome
-from storage.schema import Centre, Route, Study
+from storage.schema import Centre, Route
 from storage.spool import Spool
+from storage.together import Together
 from storage.vault import Vault
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from gateway.deidentify.engine import Engine, Result
 
 log = structlog.get_logger(__name__)
@@ -94,6 +97,7 @@ class Ingest:
         keys: Keys,
     ) -> None:
         self._database = database
+        self._together = Together(database)
         self._spool = spool
         self._index = index
         self._vault = vault
@@ -203,8 +207,9 @@ class Ingest:
 
     def _add_row(self, result: Result, origin: Origin, spool_name: str, size: int) -> None:
         facts = result.facts
-        with self._database.write() as session:
-            self._index.add(
+
+        def work(session: Session) -> None:
+            count = self._index.add(
                 session,
                 facts,
                 site_id=origin.site_id,
@@ -215,8 +220,7 @@ class Ingest:
                 needs_screening=result.needs_screening,
             )
             # One line a study, not one an instance: its instances are counted when the association ends.
-            count = select(Study.instance_count).where(Study.study_instance_uid == facts.study_instance_uid)
-            if session.scalar(count) == 1:
+            if count == 1:
                 self._audit.record(
                     "study.receive",
                     actor=origin.actor,
@@ -229,6 +233,8 @@ class Ingest:
                     },
                     session=session,
                 )
+
+        self._together.write(work)
 
     def _open_consultation(self, study_uid: str, origin: Origin) -> None:
         """Open the consultation the called AE title stands for. A resend comes here too, so a crash skips none."""

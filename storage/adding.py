@@ -49,6 +49,7 @@ _GROW_STUDY = (
         series_count=_STUDY.c.series_count + bindparam("more"),
         changed_at=bindparam("at"),
     )
+    .returning(_STUDY.c.instance_count)
 )
 _INSERTS = {
     (table, dialect): build(table).on_conflict_do_nothing().returning(table.c.id)
@@ -65,13 +66,18 @@ def enter(
     profile: str,
     needs_screening: bool,
     **kept: Any,
-) -> None:
+) -> int:
     """Enter a pending instance, its series and study (`storage.index.Index.add`).
 
     Parameters
     ----------
     kept
         The remaining columns of `storage.schema.Instance`: where its file is, and what it was made from.
+
+    Returns
+    -------
+    int
+        Instances of the study now.
     """
     moment = now()
     study = _study_row(connection, facts, site_id, profile)
@@ -97,7 +103,8 @@ def enter(
         changes["modalities"] = _joined(present, facts.modality)
     if changes:
         connection.execute(update(_STUDY).where(_STUDY.c.id == study.id).values(_fitted(_STUDY, changes)))
-    connection.execute(_GROW_STUDY, {"the_id": study.id, "at": moment, "more": int(new_series)})
+    grown = connection.execute(_GROW_STUDY, {"the_id": study.id, "at": moment, "more": int(new_series)})
+    return int(grown.scalar_one())
 
 
 def _insert(connection: Connection, table: Table, **values: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from config.errors import NotFound
@@ -18,6 +18,14 @@ from storage.schema import Instance, Pack, Series, Study, now
 from storage.scope import EVERYTHING, Scope
 
 __all__ = ["AlreadyKept", "Index", "series_order"]
+
+# Asked for every instance received, so built once.
+_PENDING = select(Instance.source_sha256).where(Instance.sop_instance_uid == bindparam("uid"))
+_PACKS = (
+    select(Pack.manifest_key, Pack.manifest_sha256)
+    .join(Series)
+    .where(Series.series_instance_uid == bindparam("uid"))
+)
 
 
 class Index:
@@ -50,8 +58,13 @@ class Index:
         source_sha256: str,
         profile: str,
         needs_screening: bool = False,
-    ) -> None:
+    ) -> int:
         """Enter a pending instance, its series and study; part of the caller's write transaction.
+
+        Returns
+        -------
+        int
+            Instances of the study now; 1 with its first.
 
         Raises
         ------
@@ -60,7 +73,7 @@ class Index:
         Conflict
             The study belongs to another site, or the series to another study.
         """
-        enter(
+        return enter(
             session.connection(),
             facts,
             site_id=site_id,
@@ -133,16 +146,11 @@ class Index:
     def known(self, facts: InstanceFacts) -> str | None:
         """Digest of the source of an instance that is kept already, pending or sealed; None when there is none."""
         with self.db.read() as session:
-            pending = session.scalars(
-                select(Instance.source_sha256).where(Instance.sop_instance_uid == facts.sop_instance_uid)
-            ).one_or_none()
+            connection = session.connection()
+            pending: str | None = connection.scalar(_PENDING, {"uid": facts.sop_instance_uid})
             if pending is not None:
                 return pending
-            packs = session.execute(
-                select(Pack.manifest_key, Pack.manifest_sha256)
-                .join(Series)
-                .where(Series.series_instance_uid == facts.series_instance_uid)
-            ).all()
+            packs = connection.execute(_PACKS, {"uid": facts.series_instance_uid}).all()
         for key, digest in packs:
             member = self.manifests.get(key, digest).find(facts.sop_instance_uid)
             if member is not None:

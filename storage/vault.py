@@ -16,10 +16,10 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from pydicom.datadict import tag_for_keyword
-from sqlalchemy import Table, delete, func, select
+from sqlalchemy import Row, Table, and_, bindparam, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -29,6 +29,7 @@ from storage.keys import Keys
 from storage.records import Identity, InstanceFacts, OriginalUIDs
 from storage.schema import now
 from storage.search_terms import beginnings, id_part, name_parts, token
+from storage.together import Together
 from storage.vault_schema import (
     VaultBase,
     VaultInstance,
@@ -53,6 +54,23 @@ _PATIENT_TAGS = tuple(
         "OtherPatientNames",
     )
 )
+
+
+_KNOWN = (
+    select(VaultStudy.site_code, VaultStudy.patient_id, VaultPatient.digest)
+    .outerjoin(
+        VaultPatient,
+        and_(
+            VaultPatient.site_code == VaultStudy.site_code, VaultPatient.patient_id == VaultStudy.patient_id
+        ),
+    )
+    .where(VaultStudy.study_instance_uid == bindparam("uid"))
+)
+_INSERTS: dict[tuple[type[VaultBase], str], Any] = {
+    (table, dialect): build(cast(Table, table.__table__)).on_conflict_do_nothing()
+    for table in (VaultPatient, VaultStudy, VaultInstance, VaultToken)
+    for dialect, build in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +99,7 @@ class Vault:
     def __init__(self, db: Database, keys: Keys) -> None:
         self._db = db
         self._keys = keys
+        self._together = Together(db)
 
     # --- going in ---
 
@@ -96,27 +115,31 @@ class Vault:
         """
         study_uid = pseudonyms.study_instance_uid
         packed = _pack_identity(identity)
-        with self._db.write() as session:
-            study = session.get(VaultStudy, study_uid)
-            if study is None:
+        patient = self._patient(packed)
+        sealed = self._keys.seal(
+            json.dumps(astuple(uids)).encode(), f"instance:{pseudonyms.sop_instance_uid}"
+        )
+        row = {
+            "sop_instance_uid": pseudonyms.sop_instance_uid,
+            "series_instance_uid": pseudonyms.series_instance_uid,
+            "study_instance_uid": study_uid,
+            "key_id": Keys.key_of(sealed),
+            "sealed": sealed,
+            "received_at": now(),
+        }
+
+        def work(session: Session) -> None:
+            connection = session.connection()
+            known = connection.execute(_KNOWN, {"uid": study_uid}).one_or_none()
+            if known is None:
                 self._add_study(session, site_code, pseudonyms, identity, uids, packed)
-                study = session.get_one(VaultStudy, study_uid)
-            _check_same(study, site_code, pseudonyms.patient_id)
-            self._remember_patient(session, site_code, pseudonyms.patient_id, identity, packed)
-            place = f"instance:{pseudonyms.sop_instance_uid}"
-            sealed = self._keys.seal(json.dumps(astuple(uids)).encode(), place)
-            _insert_if_absent(
-                session,
-                VaultInstance,
-                {
-                    "sop_instance_uid": pseudonyms.sop_instance_uid,
-                    "series_instance_uid": pseudonyms.series_instance_uid,
-                    "study_instance_uid": study_uid,
-                    "key_id": Keys.key_of(sealed),
-                    "sealed": sealed,
-                    "received_at": now(),
-                },
-            )
+                known = connection.execute(_KNOWN, {"uid": study_uid}).one()
+            _check_same(study_uid, known, site_code, pseudonyms.patient_id)
+            if known.digest != patient[0]:
+                self._remember_patient(session, site_code, pseudonyms.patient_id, identity, *patient)
+            _insert_if_absent(session, VaultInstance, row)
+
+        self._together.write(work)
 
     def _add_study(
         self,
@@ -142,23 +165,31 @@ class Vault:
         }
         _insert_if_absent(session, VaultStudy, values)
 
-    def _remember_patient(
-        self, session: Session, site_code: str, patient_id: str, identity: Identity, packed: dict[str, Any]
-    ) -> None:
+    def _patient(self, packed: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """What is known of the patient whatever the study, and its keyed digest."""
         own = {tag: packed["elements"][tag] for tag in _PATIENT_TAGS if tag in packed["elements"]}
         content = {"character_set": packed["character_set"], "elements": own}
-        digest = self._digest(content)
+        return self._digest(content), content
+
+    def _remember_patient(
+        self,
+        session: Session,
+        site_code: str,
+        patient_id: str,
+        identity: Identity,
+        digest: str,
+        content: dict[str, Any],
+    ) -> None:
         key = {"site_code": site_code, "patient_id": patient_id}
-        known = session.get(VaultPatient, key)
-        if known is not None and known.digest == digest:
-            return
         sealed = self._seal_json(content, f"patient:{site_code}:{patient_id}")
         values = {"digest": digest, "key_id": Keys.key_of(sealed), "sealed": sealed, "changed_at": now()}
+        known = session.get(VaultPatient, key)
         if known is None:
             _insert_if_absent(session, VaultPatient, {**key, **values})
         else:
             for name, value in values.items():
                 setattr(known, name, value)
+            session.flush()
         # A former name stays findable: tokens are only added. Sorted, so two writers cannot lock each other out.
         tokens = sorted(self._patient_tokens(site_code, identity))
         if tokens:
@@ -384,11 +415,11 @@ def _place(row: Any) -> str:
     raise TypeError(f"nothing is sealed in {type(row).__name__}")
 
 
-def _check_same(study: VaultStudy, site_code: str, patient_id: str) -> None:
-    if study.site_code != site_code:
-        raise Conflict(f"study {study.study_instance_uid} was received from another site before")
-    if study.patient_id != patient_id:
-        raise Conflict(f"study {study.study_instance_uid} was received for another patient before")
+def _check_same(study_uid: str, known: Row[str, str, str], site_code: str, patient_id: str) -> None:
+    if known.site_code != site_code:
+        raise Conflict(f"study {study_uid} was received from another site before")
+    if known.patient_id != patient_id:
+        raise Conflict(f"study {study_uid} was received for another patient before")
 
 
 def _pack_identity(identity: Identity) -> dict[str, Any]:
@@ -407,10 +438,8 @@ def _unpack_identity(content: Mapping[str, Any]) -> Identity:
 
 def _insert_if_absent(session: Session, table: type[VaultBase], *rows: dict[str, Any]) -> None:
     """INSERT … ON CONFLICT DO NOTHING, which both databases spell alike."""
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    target = table.__table__
-    assert isinstance(target, Table)
-    session.execute(dialect.insert(target).values(list(rows)).on_conflict_do_nothing())
+    connection = session.connection()
+    connection.execute(_INSERTS[table, connection.dialect.name], list(rows))
 
 
 def _batches(values: Sequence[str]) -> Iterable[Sequence[str]]:
