@@ -21,7 +21,7 @@ from storage.condition import look
 from storage.database import Database
 from storage.people import People
 from storage.setup import initialise
-from tests.peers.process import Program, free_ports, wait_until
+from tests.peers.process import Program, free_ports, listening, wait_until
 
 CONSILIUM = Path(sys.executable).parent / "consilium"
 PASSWORD = "correct horse battery"
@@ -175,6 +175,9 @@ class Running:
         return self
 
     def ready(self) -> bool:
+        """Whether every door this command has is open: its processes start at their own pace."""
+        if "serve" in self._command and not listening(self.dicom_port):
+            return False
         try:
             return requests.get(f"{self.url}/readyz", timeout=2).status_code == 200
         except requests.RequestException:
@@ -195,6 +198,12 @@ class Running:
         """As an operator would; True if everything ended by itself."""
         program, self._program = self._program, None
         return program is None or program.stop(GRACE)
+
+    def restart(self, **settings: object) -> Running:
+        """Stop, and start again with other settings; the ports stay."""
+        assert self.stop(), "it did not end by itself"
+        self._environ |= {f"CONSILIUM_{name.upper()}": str(value) for name, value in settings.items()}
+        return self.start()
 
     @property
     def log(self) -> str:
