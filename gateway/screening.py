@@ -15,8 +15,8 @@ its series shows without it.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
 from config.errors import NotFound
@@ -36,7 +36,7 @@ from storage.database import Database
 from storage.index import Index
 from storage.quarantine import Quarantine
 from storage.records import Origin
-from storage.schema import Instance, Series, Site, Study
+from storage.schema import Consultation, Instance, Series, Site, Study
 from storage.spool import Spool
 
 log = structlog.get_logger(__name__)
@@ -110,18 +110,24 @@ class Screening:
             return 0
         with self._crew(min(self._children, len(waiting))) as crew:
             while waiting:  # children are kept as long as there is work: to start one takes a second
-                decided += crew.work(waiting)
-                waiting = self._waiting() if decided < AT_ONCE else []
+                done = crew.work(waiting)
+                decided += done
+                waiting = self._waiting() if done and decided < AT_ONCE else []
         return decided
 
     def _waiting(self) -> list[Waiting]:
+        urgent = exists().where(
+            Consultation.study_id == Study.id,
+            Consultation.urgency == "emergency",
+            Consultation.closed_at.is_(None),
+        )
         query = (
             select(Instance, Series.series_instance_uid, Study, Site.code)
             .join(Series, Instance.series_id == Series.id)
             .join(Study, Series.study_id == Study.id)
             .join(Site, Study.site_id == Site.id)
             .where(Instance.needs_screening, Instance.node == self._node)
-            .order_by(Instance.id)
+            .order_by(urgent.desc(), Instance.id)
             .limit(AT_ONCE)
         )
         with self._database.read() as session:
@@ -158,8 +164,11 @@ class Screening:
     def screen(self, waiting: Waiting, child: Child, output: BinaryIO) -> bool:
         """Screen one instance; False when somebody else decided about it meanwhile."""
         source = self._spool.path(waiting.spool_name)
-        if not source.exists():
-            return False  # screened, sealed or withdrawn since the list was made
+        if (
+            not source.exists()
+        ):  # screened or withdrawn since the list was made; else `consilium verify` tells of it
+            log.warning("pixels.missing", series=waiting.series_instance_uid)
+            return False
         try:
             report = _twice(child, source)
         except Doubtful as doubt:
@@ -249,21 +258,31 @@ class _Crew:
         self._pairs = pairs
 
     def work(self, waiting: Sequence[Waiting]) -> int:
+        """Screen these; returns how many were decided, and raises what the first of the threads raised."""
         queue: SimpleQueue[Waiting] = SimpleQueue()
         for instance in waiting:
             queue.put(instance)
+        decided: list[bool] = []
+        errors: list[BaseException] = []
 
-        def take(pair: tuple[Child, BinaryIO]) -> int:
-            decided = 0
-            while True:
-                try:
-                    instance = queue.get_nowait()
-                except Empty:
-                    return decided
-                decided += self._screening.screen(instance, *pair)
+        def take(child: Child, output: BinaryIO) -> None:
+            try:
+                while not errors:
+                    decided.append(self._screening.screen(queue.get_nowait(), child, output))
+            except Empty:
+                return
+            except BaseException as error:
+                errors.append(error)
 
-        with ThreadPoolExecutor(len(self._pairs), thread_name_prefix="screening") as threads:
-            return sum(threads.map(take, self._pairs))
+        # Daemons: a worker that was told to stop does not wait for the end of a long loop; it is begun again
+        threads = [threading.Thread(target=take, args=pair, daemon=True) for pair in self._pairs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]
+        return sum(decided)
 
 
 def _twice(child: Child, source: Path) -> Mapping[str, Any]:

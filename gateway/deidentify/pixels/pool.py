@@ -108,13 +108,14 @@ class Child:
             "MALLOC_ARENA_MAX": "2",
         }  # nothing else: settings hold secrets
         self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            [sys.executable, "-m", "gateway.deidentify.pixels.child", str(descriptor)],
+            [sys.executable, "-P", "-m", "gateway.deidentify.pixels.child", str(descriptor)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             pass_fds=(descriptor,),
             env=environment,
             cwd="/",
+            start_new_session=True,  # what ends the worker's process group must not look like a decoder's crash
         )
         first = self._answer()
         if "ready" not in first:

@@ -54,8 +54,14 @@ class Findings:
 
 
 def strictness_of(opened: Opened) -> Strictness:
-    """Permissive where text is usual, strict for primary images of CT, MR, PT, NM, MG and projection radiography."""
-    if opened.sop_class_uid.startswith(_SECONDARY_CAPTURE) or opened.layout.samples == 3:
+    """Permissive where text is usual; strict for grey images of CT, MR, PT, NM, MG and projection radiography.
+
+    A secondary capture of those is a screen, and permissive, unless it has more grey levels than a screen.
+    """
+    layout = opened.layout
+    if layout.samples == 3 or layout.photometric == "PALETTE COLOR":
+        return PERMISSIVE
+    if opened.sop_class_uid.startswith(_SECONDARY_CAPTURE) and layout.stored <= 8:
         return PERMISSIVE
     return STRICT if opened.modality in _STRICT_MODALITIES else PERMISSIVE
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.deidentify.pixels.detector import Detector
-from tests.gateway.conftest import backend, empty_databases, gateway, house, settings
+from tests.gateway.conftest import backend, both_backends, empty_databases, gateway, house, settings
 
-__all__ = ["backend", "detector", "empty_databases", "gateway", "house", "settings"]
+__all__ = ["backend", "both_backends", "detector", "empty_databases", "gateway", "house", "settings"]
 
 
 @pytest.fixture(scope="session")

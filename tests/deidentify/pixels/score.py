@@ -82,7 +82,7 @@ def score_corpus(frames: int, detector: Detector, seed: int = 1) -> Score:
 
 
 def text_free() -> list[Path]:
-    """Real images of CT, MR, MG, PT and NM without text, of pydicom's and pydicom-data's files."""
+    """Real grey images without text: those of CT, MR, MG, PT, NM, CR and DX in pydicom and pydicom-data."""
     chosen = []
     for path in [*bundled_files(), *data_store_files()]:
         try:
@@ -90,16 +90,14 @@ def text_free() -> list[Path]:
                 ds = pydicom.dcmread(path, stop_before_pixels=True)
         except (InvalidDicomError, OSError, ValueError, NotImplementedError, KeyError, AttributeError):
             continue
-        primary = "SecondaryCapture" not in pydicom.uid.UID(ds.get("SOPClassUID", "")).keyword
-        grey = ds.get("SamplesPerPixel") == 1
-        if ds.get("Modality", "") in TEXT_FREE and primary and grey and path.name not in _WITH_TEXT:
+        captured = "SecondaryCapture" in pydicom.uid.UID(ds.get("SOPClassUID", "")).keyword
+        grey = ds.get("SamplesPerPixel") == 1 and not (captured and ds.BitsStored <= 8)
+        if ds.get("Modality", "") in TEXT_FREE and grey:
             chosen.append(path)
     return chosen
 
 
-TEXT_FREE = ("CT", "MR", "MG", "PT", "NM")
-_WITH_TEXT: frozenset[str] = frozenset()
-"""Files of those modalities that do show text."""
+TEXT_FREE = ("CT", "MR", "MG", "PT", "NM", "CR", "DX")
 
 
 def score_text_free(detector: Detector) -> list[tuple[str, int, float]]:

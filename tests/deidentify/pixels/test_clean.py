@@ -10,6 +10,7 @@ import pydicom
 import pytest
 from pydicom.encaps import generate_frames
 from pydicom.pixels import pixel_array
+from pydicom.uid import UID
 
 from gateway.deidentify.pixels.boxes import Box
 from gateway.deidentify.pixels.detector import Detector
@@ -162,7 +163,7 @@ def test_text_all_over_a_captured_screen_is_doubtful(detector: Detector, tmp_pat
     made.frames[0] = np.asarray(page)
     assert not taken
     ds = corpus.dataset(made, "RGB", modality="OT")
-    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7")
     path = corpus.save(ds, tmp_path / "one.dcm")
     with pytest.raises(Doubtful) as doubt:
         screen(path, io.BytesIO(), detector)
@@ -175,7 +176,7 @@ def test_text_all_over_a_captured_screen_is_doubtful(detector: Detector, tmp_pat
 def test_videos_are_doubtful(detector: Detector, tmp_path: Path, syntax: str) -> None:
     path = saved("JPEG", tmp_path)
     ds = pydicom.dcmread(path)
-    ds.file_meta.TransferSyntaxUID = syntax
+    ds.file_meta.TransferSyntaxUID = UID(syntax)
     corpus.save(ds, path)
     with pytest.raises(Doubtful, match="video"):
         screen(path, io.BytesIO(), detector)

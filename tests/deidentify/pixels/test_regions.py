@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tests.deidentify.pixels import corpus
 from tests.images import sample_path
 
 
-def opened(tmp_path: Path, *, rows: int = 480, columns: int = 640, **attributes: object) -> Opened:
+def opened(tmp_path: Path, *, rows: int = 480, columns: int = 640, **attributes: Any) -> Opened:
     ds = corpus.dataset(corpus.picture(1, rows=rows, columns=columns, texts=0), "MONOCHROME1")
     for keyword, value in attributes.items():
         setattr(ds, keyword, value)
@@ -38,13 +39,13 @@ def test_the_rules_that_come_with_the_software_can_be_read() -> None:
     ],
 )
 def test_a_device_rule_hides_where_the_device_writes(
-    tmp_path: Path, attributes: dict[str, object], boxes: list[Box]
+    tmp_path: Path, attributes: dict[str, Any], boxes: list[Box]
 ) -> None:
     assert list(hidden(opened(tmp_path, **attributes)).boxes) == boxes
 
 
 def test_rows_decide(tmp_path: Path) -> None:
-    device = {"Manufacturer": "Philips", "ManufacturerModelName": "iU22"}
+    device: dict[str, Any] = {"Manufacturer": "Philips", "ManufacturerModelName": "iU22"}
     assert list(hidden(opened(tmp_path, rows=600, columns=800, **device)).boxes) == [Box(0, 0, 800, 59)]
     assert not hidden(opened(tmp_path, rows=500, **device)).boxes
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import UID
 from sqlalchemy import select
 
 from config.errors import StorageUnavailable
@@ -22,7 +23,7 @@ from gateway.screening import Screening
 from storage.records import Disposition, Origin
 from storage.schema import AuditEvent, Instance, Series, Study
 from storage.spool import Spool
-from tests.gateway.conftest import House
+from tests.gateway.conftest import House, both_backends
 from tests.images import sample, sample_path
 
 
@@ -78,6 +79,7 @@ def audited(house: House, action: str) -> list[AuditEvent]:
         return list(session.scalars(select(AuditEvent).where(AuditEvent.action == action)))
 
 
+@both_backends
 def test_text_goes_and_the_series_shows(
     house: House, gateway: Gateway, screening: Screening, origin: Origin
 ) -> None:
@@ -118,6 +120,7 @@ def test_a_series_shows_when_the_last_of_it_was_screened(
     assert only_series(house).visible
 
 
+@both_backends
 def test_declared_text_that_is_not_found_is_held(
     house: House, gateway: Gateway, screening: Screening, origin: Origin
 ) -> None:
@@ -143,7 +146,7 @@ def test_the_rest_of_a_series_shows_without_what_is_held(
     house: House, gateway: Gateway, screening: Screening, origin: Origin
 ) -> None:
     ds = sample("US1_UNCR.dcm")
-    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4.6"
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3.4.6")
     ds.PixelData = bytes(len(ds.PixelData))
     ds.BurnedInAnnotation = "YES"
     gateway.ingest.store(as_bytes(ds), origin)
@@ -237,6 +240,53 @@ def test_a_crash_before_the_old_file_is_removed_is_harmless(
             screening.run_due()
     assert only_series(house).visible
     assert screening.run_due() == 0
+
+
+def test_a_row_whose_file_is_missing_keeps_nobody_waiting(
+    house: House, gateway: Gateway, screening: Screening, origin: Origin
+) -> None:
+    gateway.ingest.store(ultrasound(), origin)
+    gateway.ingest.store(ultrasound(SOPInstanceUID="1.2.3.4.5"), origin)
+    gateway.storage.spool.path(rows(house)[0].spool_name).unlink()
+    assert screening.run_due() == 1
+    assert [row.needs_screening for row in rows(house)] == [True, False]
+    assert screening.run_due() == 0
+    assert not only_series(house).visible
+
+
+@both_backends
+def test_an_emergency_comes_first(
+    house: House, gateway: Gateway, screening: Screening, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.screening.AT_ONCE", 1)
+    gateway.ingest.store(ultrasound(), origin)
+    urgent = ultrasound(
+        SOPInstanceUID="1.2.3.4.5", SeriesInstanceUID="1.2.3.4.50", StudyInstanceUID="1.2.3.4.51"
+    )
+    study = gateway.ingest.store(urgent, origin).study_instance_uid
+    gateway.storage.consultations.request(study, specialty="oncology", urgency="emergency", actor="system")
+    assert screening.run_due() == 1
+    assert [row.needs_screening for row in rows(house)] == [True, False]
+
+
+def test_several_children_share_the_work(house: House, gateway: Gateway, origin: Origin) -> None:
+    storage = gateway.storage
+    together = Screening(
+        storage.database,
+        storage.index,
+        storage.spool,
+        gateway.quarantine,
+        storage.audit,
+        node=house.settings.node,
+        tmp_dir=house.settings.tmp_dir,
+        children=2,
+    )
+    for number in range(5):
+        gateway.ingest.store(ultrasound(SOPInstanceUID=f"1.2.3.4.{number}"), origin)
+    assert together.run_due() == 5
+    assert only_series(house).visible
+    assert {event.outcome for event in audited(house, "pixels.screened")} == {"success"}
+    assert gateway.storage.audit.verify().intact
 
 
 # --- the child ---
