@@ -20,10 +20,10 @@ FRONTEND_SOURCES := $(shell find $(FRONTEND) -type f -not -path '*/node_modules/
 # The peers the tests talk to: DCMTK, Orthanc, a browser, a PDF reader.
 TEST_PACKAGES := dcmtk orthanc orthanc-dicomweb chromium poppler-utils
 
-.PHONY: help setup run test check bench docs clean
+.PHONY: help setup run test check bench deid-report docs clean
 
 help: ## Show this
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
 
 setup: $(VENV)/.installed $(DIST) ## Make .venv with consilium in it, and the viewer's front end
 
@@ -45,6 +45,10 @@ check: setup $(VENV)/.test-installed ## Lint, types and unit tests, in about a m
 bench: setup $(VENV)/.test-installed ## Measure, and print the comparisons
 	@.ci/debian-packages dcmtk orthanc orthanc-dicomweb
 	$(PY) -m tests.bench
+
+deid-report: setup $(VENV)/.test-installed ## Score de-identification beside other tools, and print the table
+	@.ci/debian-packages orthanc
+	@$(PY) -W ignore -m tests.deidentify.report
 
 docs: $(VENV)/.installed ## Write the generated pages of docs/ again
 	$(BIN)/consilium settings --markdown > docs/settings.md

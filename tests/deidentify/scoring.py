@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -81,10 +81,8 @@ def _unused_bits(ds: Dataset) -> str:
 def _values(found: Any, path: str) -> Iterator[Any]:
     """Values at a path; an asterisk stands for every item."""
     part, _, rest = path.partition(".")
-    if part == "*":
-        steps = list(found)
-    else:
-        steps = [found[int(part)] if part.isdigit() else found[part].value]
+    steps = list(found) if part == "*" else [found[int(part) if part.isdigit() else part]]
+    steps = [step.value if isinstance(step, DataElement) else step for step in steps]
     for step in steps:
         try:
             if rest:
@@ -124,3 +122,52 @@ def texts() -> list[Planted]:
             Planted(f"text {number + 1}", corpus.encode(ds), [], [Keep("ImageComments", "clinical", text)])
         )
     return found
+
+
+# A UID of one object that is a UID of another: what refers must go on to refer.
+LINKS = (
+    ("SR", "CurrentRequestedProcedureEvidenceSequence.0.StudyInstanceUID", "CT", "StudyInstanceUID"),
+    (
+        "SR",
+        "CurrentRequestedProcedureEvidenceSequence.0.ReferencedSeriesSequence.0.SeriesInstanceUID",
+        "CT",
+        "SeriesInstanceUID",
+    ),
+    (
+        "SR",
+        "CurrentRequestedProcedureEvidenceSequence.0.ReferencedSeriesSequence.0.ReferencedSOPSequence.0"
+        ".ReferencedSOPInstanceUID",
+        "CT",
+        "SOPInstanceUID",
+    ),
+    ("RTSTRUCT", "StructureSetROISequence.0.ReferencedFrameOfReferenceUID", "CT", "FrameOfReferenceUID"),
+    ("RTDOSE", "ReferencedRTPlanSequence.0.ReferencedSOPInstanceUID", "RTPLAN", "SOPInstanceUID"),
+)
+
+
+def broken(cleaned: Mapping[str, bytes], names: Collection[str]) -> list[str]:
+    """Links between objects that no longer hold: those of `LINKS`, and one study and one patient over all objects."""
+    links = [*LINKS, *((name, path, "CT", path) for name in names if name != "CT" for path in _SHARED)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parsed = {name: parse(data) for name, data in cleaned.items()}
+
+        def value(name: str, path: str) -> Any:
+            try:
+                return next(_values(parsed[name], path), None)
+            except (KeyError, IndexError, ValueError, TypeError, AttributeError):
+                return None
+
+        return [
+            f"{a}: {path}"
+            for a, path, b, other in links
+            if not value(a, path) or value(a, path) != value(b, other)
+        ]
+
+
+_SHARED = ("StudyInstanceUID", "PatientID")
+
+
+def links(names: Collection[str]) -> int:
+    """How many links `broken` looks at."""
+    return len(LINKS) + (len(names) - 1) * len(_SHARED)
