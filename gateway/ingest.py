@@ -21,7 +21,7 @@ import re
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 import structlog
 from sqlalchemy import select
@@ -36,7 +36,7 @@ from storage.index import Index
 from storage.keys import Keys
 from storage.people import People
 from storage.quarantine import Quarantine
-from storage.records import Disposition, Origin, Outcome
+from storage.records import Disposition, InstanceFacts, Origin, Outcome
 from storage.schema import Centre, Route
 from storage.spool import Spool
 from storage.together import Together
@@ -53,6 +53,18 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _UID_CHARACTERS = 64
 _READ_AT_ONCE = 1 << 20
 _ROUTED_REMEMBERED = 4096
+
+
+class Keepable(Protocol):
+    """A de-identified instance: what the engine gives, or what it gave before a person had to look at it."""
+
+    @property
+    def facts(self) -> InstanceFacts: ...
+    @property
+    def source_sha256(self) -> str: ...
+    @property
+    def needs_screening(self) -> bool: ...
+    def write(self, target: BinaryIO) -> int: ...
 
 
 class Held(Exception):
@@ -166,9 +178,29 @@ class Ingest:
             details={"counts": result.counts},
         )
 
+    def keep_clean(self, clean: Keepable, origin: Origin) -> Outcome:
+        """Keep what was de-identified, and remembered in the vault, before it was held for its pixels.
+
+        Raises
+        ------
+        Held
+            Other content is kept under its UIDs meanwhile.
+        TransientError
+            It could not be kept now.
+        """
+        self._spool.check_reserve()
+        duplicate = self._is_duplicate(clean)
+        disposition = Disposition.DUPLICATE if duplicate else self._keep_file_and_row(clean, origin)
+        return Outcome(
+            disposition,
+            sop_class_uid=clean.facts.sop_class_uid,
+            study_instance_uid=clean.facts.study_instance_uid,
+            series_instance_uid=clean.facts.series_instance_uid,
+        )
+
     # --- the steps, in order ---
 
-    def _is_duplicate(self, result: Result) -> bool:
+    def _is_duplicate(self, result: Keepable) -> bool:
         """Whether this very content is kept already; raises `Held` when other content has its UID."""
         known = self._index.known(result.facts)
         if known is None:
@@ -188,7 +220,7 @@ class Ingest:
         except Conflict as conflict:
             raise _study_conflict(conflict, result) from conflict
 
-    def _keep_file_and_row(self, result: Result, origin: Origin) -> Disposition:
+    def _keep_file_and_row(self, result: Keepable, origin: Origin) -> Disposition:
         with self._spool.writer() as writer:
             result.write(cast(BinaryIO, writer))
             name = writer.commit()
@@ -205,7 +237,7 @@ class Ingest:
             raise
         return Disposition.STORED
 
-    def _add_row(self, result: Result, origin: Origin, spool_name: str, size: int) -> None:
+    def _add_row(self, result: Keepable, origin: Origin, spool_name: str, size: int) -> None:
         facts = result.facts
 
         def work(session: Session) -> None:
@@ -327,7 +359,7 @@ def _check_announced(result: Result, sop_class_uid: str, sop_instance_uid: str) 
             )
 
 
-def _study_conflict(conflict: Conflict, result: Result) -> Held:
+def _study_conflict(conflict: Conflict, result: Keepable) -> Held:
     return Held(
         "study-conflict",
         str(conflict),

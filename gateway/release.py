@@ -1,4 +1,8 @@
-"""Releasing from quarantine: held bytes go through ingest again, after a profile, a site or the software changed."""
+"""Releasing from quarantine: held bytes go through ingest again, after a profile, a site or the software changed.
+
+What the screening held is de-identified already (its identity is in the vault): it is screened again, and not given
+pseudonyms of pseudonyms. What a person says about its pixels is `gateway.review`.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,10 @@ import structlog
 from sqlalchemy import select
 
 from config.errors import NotFound
+from gateway.deidentify.pixels.errors import DOUBTS
 from gateway.ingest import Held, Ingest
 from gateway.receiving import nameless_file, path_of
+from gateway.review.clean import Clean
 from storage.audit import Audit
 from storage.database import Database
 from storage.people import People
@@ -59,7 +65,7 @@ class Releaser:
         self._audit = audit
         self._tmp_dir = tmp_dir
 
-    def release(self, number: int, actor: str) -> Release:
+    def release(self, number: int, actor: str, *, address: str = "") -> Release:
         """Try again; what passes is kept and leaves the quarantine, what does not stays held with the new reason.
 
         Nothing can be let through by hand: the de-identification decides, as at the first time.
@@ -77,7 +83,7 @@ class Releaser:
             self._quarantine.copy_to(number, file)
             file.flush()
             try:
-                outcome = self._ingest.keep(path_of(file), origin)
+                outcome = self._keep(item, path_of(file), origin)
             except Held as held:
                 self._quarantine.note(number, held.detail)
                 self._audit.record(
@@ -85,12 +91,18 @@ class Releaser:
                     actor=actor,
                     outcome="failure",
                     subject=f"quarantine:{number}",
+                    origin=address,
                     details={"reason": held.reason},
                 )
                 return Release(reason=held.reason, detail=held.detail)
-        self._quarantine.mark_released(number, actor)
+        self._quarantine.mark_released(number, actor, origin=address, details={"retry": True})
         log.info("quarantine.released", quarantine=number, study=outcome.study_instance_uid)
         return Release(outcome)
+
+    def _keep(self, item: QuarantineItem, path: Path, origin: Origin) -> Outcome:
+        if item.reason in DOUBTS:
+            return self._ingest.keep_clean(Clean(path, item.source_sha256, needs_screening=True), origin)
+        return self._ingest.keep(path, origin)
 
     def _origin(self, item: QuarantineItem, actor: str) -> Origin:
         with self._database.read() as session:

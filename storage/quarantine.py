@@ -13,10 +13,10 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from sqlalchemy import func, select
 
@@ -171,18 +171,32 @@ class Quarantine:
         item = self.item(number)
         if item.state != "held":
             raise NotFound(f"quarantine item {number} is {item.state}; its bytes are gone")
-        if item.node != self._node:
-            raise NotFound(f"quarantine item {number} is on node {item.node}; run the command there")
+        self.check_here(item)
         with _disk_errors(), self._path(item.file_name).open("rb") as source:
             return self._keys.unseal_file(source, target, f"quarantine:{item.file_name}")
 
-    def mark_released(self, number: int, actor: str) -> None:
-        """The content passed and is kept; its quarantined bytes go."""
-        self._decide(number, "released", actor)
+    def check_here(self, item: QuarantineItem) -> None:
+        """Raise NotFound if the bytes of an item are on another node's disk."""
+        if item.node != self._node:
+            raise NotFound(f"quarantine item {item.id} is on node {item.node}; run the command there")
 
-    def discard(self, number: int, actor: str) -> None:
+    def mark_released(
+        self, number: int, actor: str, *, origin: str = "", details: Mapping[str, Any] | None = None
+    ) -> None:
+        """The content passed and is kept; its quarantined bytes go.
+
+        Parameters
+        ----------
+        origin
+            Network address of the person who decided.
+        details
+            What was done to it, for the audit trail; never a value.
+        """
+        self._decide(number, "released", actor, origin, details or {})
+
+    def discard(self, number: int, actor: str, *, origin: str = "") -> None:
         """Delete the bytes for good; the row stays, with who decided and when."""
-        self._decide(number, "discarded", actor)
+        self._decide(number, "discarded", actor, origin, {})
 
     def note(self, number: int, detail: str) -> None:
         """Replace what is known about why an item is held, after another attempt."""
@@ -199,22 +213,25 @@ class Quarantine:
             if known is None:
                 yield path
 
-    def _decide(self, number: int, state: str, actor: str) -> None:
+    def _decide(self, number: int, state: str, actor: str, origin: str, details: Mapping[str, Any]) -> None:
         with self._db.write() as session:
             item = session.get(QuarantineItem, number, with_for_update=True)
             if item is None:
                 raise NotFound(f"there is no quarantine item {number}; consilium quarantine list shows them")
             if item.state not in ("held", state):
                 raise Conflict(f"quarantine item {number} is {item.state} already")
-            if item.node != self._node:
-                raise NotFound(f"quarantine item {number} is on node {item.node}; run the command there")
+            self.check_here(item)
             name, changed = item.file_name, item.state != state
             if changed:
                 item.state, item.decided_at, item.decided_by = state, now(), actor[:64]
                 verb = "quarantine.release" if state == "released" else "quarantine.discard"
-                details = {"reason": item.reason}
                 self._audit.record(
-                    verb, actor=actor, subject=f"quarantine:{number}", details=details, session=session
+                    verb,
+                    actor=actor,
+                    subject=f"quarantine:{number}",
+                    origin=origin,
+                    details={"reason": item.reason, **details},
+                    session=session,
                 )
         # After the commit: a crash here leaves a file, which repeating the command removes.
         self._path(name).unlink(missing_ok=True)

@@ -38,7 +38,7 @@ _IDENTITY_TAGS = frozenset(
 _IDENTITY_GROUPS = frozenset((0x0010, 0x0032, 0x0038))
 _LONGEST = 65536
 
-_FACTS: dict[str, int] = {
+FACTS: dict[str, int] = {
     "patient_id": 0x00100020,
     "patient_name": 0x00100010,
     "patient_sex": 0x00100040,
@@ -112,7 +112,7 @@ def read_facts(
     """
     values: dict[str, str] = {}
     replaced = run.replaced
-    for name, tag in _FACTS.items():
+    for name, tag in FACTS.items():
         if tag in replaced:
             new = replaced[tag]
             values[name] = new.decode("utf-8").strip("\0 ") if new else ""
@@ -127,7 +127,7 @@ def read_facts(
         **mapped,
         sop_class_uid=sop_class_uid,
         transfer_syntax_uid=transfer_syntax_uid,
-        **{name: value[: _LENGTHS.get(name, 64)] for name, value in values.items()},
+        **{name: value[: LENGTHS.get(name, 64)] for name, value in values.items()},
         rows=_number(run, by_tag, 0x00280010),
         columns=_number(run, by_tag, 0x00280011),
         frames=_frames(run, by_tag),
@@ -135,7 +135,7 @@ def read_facts(
 
 
 # Columns of the index are no longer than the VR allows; a value that is, is cut here, never in the object.
-_LENGTHS = {
+LENGTHS = {
     "patient_name": 200,
     "study_description": 200,
     "series_description": 200,
