@@ -36,8 +36,10 @@ class Wiring:
 
     @staticmethod
     def web_app(settings: Settings) -> Flask:
-        """The web application; only its pages for referring doctors are handed the vault."""
+        """The web application; only its pages for referring doctors are handed the vault, and only the review page
+        the quarantine."""
         from gateway.opening import open_gateway
+        from gateway.review.reviewer import make_reviewer
         from viewer.app import create_app
 
         gateway = open_gateway(settings)
@@ -48,6 +50,7 @@ class Wiring:
             identities=gateway.vault,
             report_pdf=gateway.reports.pdf,
             clean_text=gateway.clean_text,
+            reviewer=make_reviewer(settings, gateway),
         )
 
 

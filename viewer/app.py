@@ -8,10 +8,11 @@ from flask import Flask, request
 
 import viewer.dicomweb
 from config.settings import Settings
-from viewer import assets, auth, errors, health, i18n, pages, present, security
+from viewer import assets, auth, errors, health, i18n, pages, present, reasons, security
 from viewer.api import create_blueprint as create_api
 from viewer.pages.patients import Identities
 from viewer.pages.referrer import ReportPdf
+from viewer.pages.review import Reviewer
 from viewer.services import CleanText, Ingest, Services
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def create_app(
     identities: Identities | None = None,
     report_pdf: ReportPdf | None = None,
     clean_text: CleanText | None = None,
+    reviewer: Reviewer | None = None,
     testing: bool = False,
 ) -> Flask:
     """Make the WSGI application.
@@ -42,6 +44,8 @@ def create_app(
         Public id of a consultation → the signed opinion as PDF under the patient's real name; for the same pages.
     clean_text
         Takes a patient's identifiers out of what a referring doctor writes.
+    reviewer
+        Shows quarantined frames to the person who decides about them; for the review page and nothing else.
     testing
         Flask's testing flag: our own bugs are still answered with 500.
     """
@@ -58,7 +62,8 @@ def create_app(
     errors.init_app(app)
     i18n.init_app(app, settings)
     present.init_app(app)
-    pages.init_app(app, services, identities, report_pdf)
+    reasons.init_app(app)
+    pages.init_app(app, services, identities, report_pdf, reviewer)
     health.init_app(app, services)
     app.register_blueprint(create_api(services))
     app.register_blueprint(viewer.dicomweb.create_blueprint(services))

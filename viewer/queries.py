@@ -145,18 +145,85 @@ def tenant_name(db: Database, user: User) -> str:
     return ""
 
 
+@dataclass(frozen=True, slots=True)
+class QuarantineFilter:
+    """Which quarantined objects: in one state; "" and None leave a filter out. `since` ≤ received < `until`."""
+
+    state: str = "held"
+    reason: str = ""
+    site: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        made = [QuarantineItem.state == self.state]
+        if self.reason:
+            made.append(QuarantineItem.reason == self.reason)
+        if self.site:
+            made.append(QuarantineItem.site_id.in_(select(Site.id).where(Site.code == self.site)))
+        if self.since is not None:
+            made.append(QuarantineItem.received_at >= self.since)
+        if self.until is not None:
+            made.append(QuarantineItem.received_at < self.until)
+        return made
+
+
 def quarantine(
-    db: Database, *, state: str, limit: int, offset: int = 0
+    db: Database, wanted: QuarantineFilter, *, limit: int, offset: int = 0
 ) -> tuple[Sequence[tuple[QuarantineItem, str]], int]:
-    """Quarantined objects in one state with their site's name, newest first, and how many there are."""
-    condition = QuarantineItem.state == state
+    """Quarantined objects with their site's name, newest first, and how many there are."""
+    conditions = wanted.conditions()
     with db.read() as session:
-        total = session.scalar(select(func.count()).select_from(QuarantineItem).where(condition)) or 0
+        total = session.scalar(select(func.count()).select_from(QuarantineItem).where(*conditions)) or 0
         query = (
             select(QuarantineItem, Site.name)
             .outerjoin(Site, Site.id == QuarantineItem.site_id)
-            .where(condition)
+            .where(*conditions)
             .order_by(QuarantineItem.id.desc())
         )
         rows = session.execute(query.limit(limit).offset(offset)).all()
     return [(item, name or "") for item, name in rows], total
+
+
+def quarantine_reasons(db: Database, state: str) -> Sequence[tuple[str, int]]:
+    """Reasons for which objects are in a state, the most frequent first, with their numbers."""
+    count = func.count()
+    query = select(QuarantineItem.reason, count).where(QuarantineItem.state == state)
+    with db.read() as session:
+        rows = session.execute(query.group_by(QuarantineItem.reason).order_by(count.desc())).all()
+    return [(reason, number) for reason, number in rows]
+
+
+def quarantine_item(db: Database, number: int) -> tuple[QuarantineItem, str]:
+    """One quarantined object with its site's name; else `NotFound`."""
+    query = select(QuarantineItem, Site.name).outerjoin(Site, Site.id == QuarantineItem.site_id)
+    with db.read() as session:
+        row = session.execute(query.where(QuarantineItem.id == number)).one_or_none()
+    if row is None:
+        raise NotFound("no such item")
+    return row[0], row[1] or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an item is in its list: the number before it (newer) and after it, its position from 1, the length."""
+
+    newer: int | None
+    older: int | None
+    position: int
+    total: int
+
+
+def quarantine_place(db: Database, wanted: QuarantineFilter, number: int) -> Place:
+    """Where an item is among those wanted, or would be."""
+    conditions = wanted.conditions()
+    with db.read() as session:
+        newer = session.scalar(
+            select(func.min(QuarantineItem.id)).where(*conditions, QuarantineItem.id > number)
+        )
+        older = session.scalar(
+            select(func.max(QuarantineItem.id)).where(*conditions, QuarantineItem.id < number)
+        )
+        counted = select(func.count()).select_from(QuarantineItem).where(*conditions)
+        position = (session.scalar(counted.where(QuarantineItem.id > number)) or 0) + 1
+        return Place(newer, older, position, session.scalar(counted) or 0)

@@ -18,6 +18,7 @@ from werkzeug.test import TestResponse
 
 from config.settings import load
 from gateway.opening import open_gateway
+from gateway.review.reviewer import make_reviewer
 from storage.people import People
 from storage.records import Origin
 from storage.setup import initialise
@@ -94,6 +95,7 @@ class Deployment:
         for database in (self.storage.database, self.gateway.vault_database):
             # Durability has its own tests; here it would only cost time.
             event.listen(database.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=OFF"))
+        self.reviewer = make_reviewer(self.settings, self.gateway)
         self.app = create_app(
             self.settings,
             self.storage,
@@ -101,11 +103,13 @@ class Deployment:
             identities=self.gateway.vault,
             report_pdf=self.gateway.reports.pdf,
             clean_text=self.gateway.clean_text,
+            reviewer=self.reviewer,
             testing=True,
         )
         self.app.jinja_env.bytecode_cache = COMPILED
 
     def close(self) -> None:
+        self.reviewer.close()
         self.gateway.close()
 
     def study(self, site: str = "NORTH") -> str:

@@ -21,6 +21,8 @@ from werkzeug.serving import make_server
 from werkzeug.test import Client
 
 from config.settings import Settings, load
+from gateway.opening import open_gateway
+from gateway.review.reviewer import make_reviewer
 from storage.database import Database
 from storage.keys import Keys
 from storage.opening import open_storage
@@ -57,7 +59,7 @@ class House:
     ingest
         What STOW-RS hands instances to.
     vault
-        Whether to hand the referring doctors' pages a vault, and a maker of reports.
+        Whether to hand the referring doctors' pages a vault and a maker of reports, and the review page the quarantine.
     """
 
     def __init__(
@@ -77,12 +79,15 @@ class House:
         self._people()
         self.tokens = {login: self.storage.people.create_token(login) for login in ROLES_BY_LOGIN}
         self.vault = self._vault() if vault else None
+        self.gateway = open_gateway(self.settings) if vault else None
+        self.reviewer = make_reviewer(self.settings, self.gateway) if self.gateway is not None else None
         self.app = create_app(
             self.settings,
             self.storage,
             ingest=ingest,
             identities=self.vault,
             report_pdf=(lambda _: b"%PDF-1.7") if vault else None,
+            reviewer=self.reviewer,
             testing=True,
         )
 
@@ -205,6 +210,9 @@ class House:
             server.server_close()
 
     def close(self) -> None:
+        if self.gateway is not None and self.reviewer is not None:
+            self.reviewer.close()
+            self.gateway.close()
         self.storage.close()
 
 

@@ -186,7 +186,7 @@ TABLE: dict[tuple[str, str, str], Row] = {
     # --- administration ---
     **{
         (f"admin.{name}", "GET", ""): Row(ADMINISTRATOR)
-        for name in ("dashboard", "sites", "centres", "routes", "users", "tokens", "quarantine", "delivery")
+        for name in ("dashboard", "sites", "centres", "routes", "users", "tokens", "delivery")
     },
     **{
         (f"admin.{name}", "POST", ""): Row(ADMINISTRATOR)
@@ -198,6 +198,12 @@ TABLE: dict[tuple[str, str, str], Row] = {
     ("admin.switch_site", "POST", "deactivate"): Row(ADMINISTRATOR),
     ("admin.switch_user", "POST", "activate"): Row(ADMINISTRATOR),
     ("admin.switch_user", "POST", "deactivate"): Row(ADMINISTRATOR),
+    # --- held objects: the person responsible for de-identification sees what nobody else may ---
+    **{(f"review.{name}", "GET", ""): Row(ADMINISTRATOR) for name in ("items", "item", "frame", "found")},
+    **{
+        (f"review.{name}", "POST", ""): Row(ADMINISTRATOR, form={"boxes": "[]"})
+        for name in ("release", "retry", "discard")
+    },
     # --- audit ---
     ("audit.trail", "GET", ""): Row(AUDITOR),
     ("audit.export", "GET", "csv"): Row(AUDITOR),
@@ -309,6 +315,14 @@ class World:
         with self.house.storage.database.read() as session:
             return session.scalars(select(OutboxItem.id).order_by(OutboxItem.id.desc()).limit(1)).one()
 
+    def held(self) -> int:
+        """A fresh object in quarantine, whose bytes name the patient."""
+        assert self.house.gateway is not None
+        held = ct_series(1)[0]
+        held.SpecificCharacterSet, held.PatientName, held.PatientID = "ISO_IR 192", REAL_NAME, REAL_ID
+        origin = Origin(self.house.sites["A"], "A", "A_PACS")
+        return self.house.gateway.quarantine.hold(part10(held), reason="burned-in-annotation", origin=origin)
+
     def victim(self) -> str:
         """An account nobody needs."""
         login = f"victim-{self.number()}"
@@ -364,6 +378,8 @@ class World:
                     "code": self.site,
                     "called_ae": self.route,
                     "item_id": self.outbox_item,
+                    "number": self.held,
+                    "frame": lambda: 1,
                     "filename": lambda: "app.js",
                 }[name]()
         return {name: value for name, value in made.items() if name in rule.arguments}

@@ -1,4 +1,7 @@
-"""Administration: the network, its people, and what needs a hand. No page here shows a patient or an image."""
+"""Administration: the network, its people, and what needs a hand. No page here shows a patient or an image.
+
+Held objects have a page of their own: `viewer.pages.review`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from flask_babel import gettext
 from config.errors import Conflict, Invalid, NotFound
 from config.specialties import SPECIALTIES, URGENCIES
 from storage.condition import look
-from viewer import health, queries
+from viewer import health
 from viewer.auth import actor, origin, roles
 from viewer.forms import Form, FormErrors
 from viewer.paging import Page
@@ -181,19 +184,6 @@ def remove_route(called_ae: str) -> ResponseReturnValue:
 
 
 # --- what needs a hand -----------------------------------------------------------------------------------------------
-
-
-@blueprint.get("/quarantine")
-@roles("administrator")
-def quarantine() -> ResponseReturnValue:
-    """Held objects: reasons, tags and rules, never a value. Deciding is the command line's, next to the keys."""
-    state = request.args.get("state", "held")
-    state = state if state in ("held", "released", "discarded") else "held"
-    page = Page.of_request(PER_PAGE)
-    rows, total = queries.quarantine(
-        services().storage.database, state=state, limit=page.size, offset=page.offset
-    )
-    return render_template("admin/quarantine.html", rows=rows, page=page.with_total(total), state=state)
 
 
 @blueprint.get("/delivery")
