@@ -15,6 +15,7 @@ import pydicom
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import UID
 from sqlalchemy import select
 
 from gateway.deidentify.errors import REASONS
@@ -188,7 +189,7 @@ def test_what_the_search_finds_is_proposed(desk: Desk) -> None:
     ds.PixelData = written(420, 160)
     number = desk.held(ds)
     assert desk.item(number).reason == "burned-in-text"
-    found = desk.browser.get(f"{LIST}/{number}/found").json
+    found: Any = desk.browser.get(f"{LIST}/{number}/found").json
     assert found["boxes"] and all(box[4:] == [1, 1] for box in found["boxes"])
     covered = np.zeros((160, 420), bool)
     for left, top, right, bottom, _, _ in found["boxes"]:
@@ -234,7 +235,7 @@ def test_frames_nobody_can_see_are_not_released(desk: Desk) -> None:
     ds = sample("SC_rgb_rle_16bit.dcm")
     (frame,) = generate_frames(ds.PixelData, number_of_frames=1)
     ds.PixelData = encapsulate([frame[:64] + b"\x81\x00" * 40])
-    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = "1.2.9"
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID("1.2.9")
     number = desk.held(ds)
     assert desk.item(number).reason == "undecodable-pixels"
     desk.page(number)
