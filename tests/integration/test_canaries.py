@@ -8,9 +8,11 @@ hospital's own doctor got. Once with instances pending, once after they are seal
 
 from __future__ import annotations
 
+import base64
 import copy
 import io
 import re
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +28,7 @@ from pydicom.uid import generate_uid
 from pynetdicom import AE
 from pypdf import PdfReader
 
+from gateway.deidentify.profile import load_profiles
 from tests import images
 from tests.deidentify import corpus
 from tests.integration.canaries import Canaries, files, objects, rows
@@ -45,9 +48,16 @@ QUESTION = (
 )
 PLANTED = corpus.hostile_objects()
 BY_ASSOCIATION, BY_STOW = PLANTED[::2], PLANTED[1::2]
+DOCTOR = "north-doctor"
 KEPT = len(PLANTED) - 1 + 3
 """Instances that are kept whatever the screening of pixels says of the secondary capture."""
-SECRETS = [secret for planted in PLANTED for plant in planted.plants for secret in plant.secrets]
+PROFILE = load_profiles()["clinical"]
+SECRETS = [
+    secret
+    for planted in PLANTED
+    for plant in corpus.counted(planted.plants, PROFILE.options)  # it retains what a device is called
+    for secret in plant.secrets
+]
 NAMED = ["Зарецкая", "Zaretskaya", corpus.PATIENT_ID, corpus.BIRTH, corpus.ACCESSION]
 
 
@@ -66,9 +76,20 @@ def slices() -> list[pydicom.Dataset]:
     return images.ct_series(3, first)
 
 
+def cookies(answer: requests.Response) -> bytes:
+    """What the cookies an answer sets hold, unpacked: a signed session is no secret."""
+    found = b""
+    for value in re.findall(r"consilium=([^;]*)", answer.headers.get("Set-Cookie", "")):
+        packed = value.startswith(".")
+        payload = value.lstrip(".").split(".")[0]
+        content = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
+        found += zlib.decompress(content) if packed else content
+    return found
+
+
 @dataclass
 class Watch:
-    """Keeps what was answered to people who must not know the patient."""
+    """Keeps what was answered: all of it to people who must not know the patient, the headers to the doctor."""
 
     answers: list[tuple[str, requests.Response]] = field(default_factory=list)
 
@@ -83,6 +104,10 @@ class Watch:
         """Headers and body of each; what a form repeats of one's own typing is left out."""
         for number, (what, answer) in enumerate(self.answers):
             heads = "\n".join(f"{name}: {value}" for name, value in answer.headers.items())
+            head = heads.encode("latin-1", "replace") + b"\n" + cookies(answer)
+            if what.startswith(DOCTOR):
+                yield f"{number}: headers, {what}", str(answer.url).encode() + b"\n" + head
+                continue
             body = answer.content
             if answer.headers.get("Content-Type", "").startswith("text/html"):
                 body = re.sub(rb'(<input[^>]*?) value="[^"]*"([^>]*? name="(?:login|q)")', rb"\1\2", body)
@@ -91,7 +116,7 @@ class Watch:
             if answer.headers.get("Content-Type") == "application/pdf":
                 text = "".join(page.extract_text() for page in PdfReader(io.BytesIO(answer.content)).pages)
                 body += text.encode()
-            yield f"{number}: {what}", heads.encode("latin-1", "replace") + b"\n\n" + body
+            yield f"{number}: {what}", head + b"\n\n" + body
 
 
 @dataclass
@@ -305,7 +330,7 @@ def _other_pixels(ds: pydicom.Dataset) -> pydicom.Dataset:
 
 def _consult(scene: Scene) -> str:
     """Questions in which a doctor names the patient, over the page and the API; returns the one to be answered."""
-    doctor = Browser(scene.running, "north-doctor")
+    doctor = scene.browser(DOCTOR)
     assert READ_NAME in doctor.get("/referrer").text
     found = doctor.submit("/referrer/search", q="Зарецкая").text
     assert corpus.PATIENT_ID in found
@@ -324,7 +349,7 @@ def _consult(scene: Scene) -> str:
     assert cleaned and "операбельна ли опухоль" in cleaned[1]
     doctor.submit(page, **form, question=cleaned[1].strip())
 
-    api = Specialist(scene.running, "north-doctor")
+    api = scene.program(DOCTOR)
     body = {"study_uid": hostile["study"]["study_instance_uid"], "question": QUESTION}
     asked = api.call(
         "POST", "/consultations", {**body, "specialty": "oncology", "urgency": "emergency"}, expect=201
@@ -460,12 +485,17 @@ def _at_home(scene: Scene, public_id: str) -> None:
     )
     for received in scene.hospital.received:
         assert named.within(received.part10) == set(named.words), received.sop_class_uid
-    doctor = Browser(scene.running, "north-doctor")
+    doctor = scene.browser(DOCTOR)
     page = doctor.get(f"/referrer/consultations/{public_id}").text
     assert READ_NAME in page and corpus.PATIENT_ID in page
     document = doctor.get(f"/referrer/consultations/{public_id}/report.pdf").content
     text = "".join(each.extract_text() for each in PdfReader(io.BytesIO(document)).pages)
     assert READ_NAME in " ".join(text.split())
+    doctor.get(f"/referrer/consultations/{public_id}")
+    assert doctor.submit(f"/referrer/consultations/{public_id}/acknowledge").ok
+    assert not scene.canaries.within(*(content for _, content in scene.watch.content())), (
+        "a header or an address"
+    )
     other = Browser(scene.running, "south-doctor")
     assert "Зарецкая" not in other.get("/referrer").text + other.submit(
         "/referrer/search", q="Зарецкая"
