@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from flask import Flask
@@ -126,6 +127,33 @@ REASONS: dict[str, tuple[Any, Any]] = {
 }
 
 
+# What the screening says in numbers, as (pattern, words); everything else names tags and rules and is shown as it is.
+DETAILS: tuple[tuple[re.Pattern[str], Any], ...] = (
+    (re.compile("the sender declares burned in annotation, and none was found"), ""),
+    (
+        re.compile(r"(?P<boxes>\d+) boxes over (?P<share>\d+)% of a captured screen"),
+        _l("boxes: %(boxes)s, of the frame: %(share)s %%"),
+    ),
+    (
+        re.compile(r"frame (?P<frame>\d+) is refused by its decoder \(\w+\)"),
+        _l("frame %(frame)s cannot be decoded"),
+    ),
+    (
+        re.compile(r"frame (?P<frame>\d+) has other dimensions than Rows and Columns"),
+        _l("frame %(frame)s has other dimensions than the header says"),
+    ),
+)
+
+
+def detail(text: str) -> str:
+    """The rule an object is held for; nothing where it would repeat the reason."""
+    for pattern, words in DETAILS:
+        found = pattern.fullmatch(text)
+        if found is not None:
+            return str(words) % found.groupdict() if words else ""
+    return text
+
+
 def title(code: str) -> str:
     """A reason in two or three words; an unknown code as it is."""
     found = REASONS.get(code)
@@ -139,5 +167,5 @@ def meaning(code: str) -> str:
 
 
 def init_app(app: Flask) -> None:
-    """Make both usable in templates."""
-    app.jinja_env.filters.update(reason=title, reason_meaning=meaning)
+    """Make all of it usable in templates."""
+    app.jinja_env.filters.update(reason=title, reason_meaning=meaning, reason_detail=detail)

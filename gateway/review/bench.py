@@ -36,9 +36,9 @@ class Process(Child):
         StorageUnavailable
             The process cannot work at all now.
         """
-        process = self._started()
-        assert process.stdin is not None
         try:
+            process = self._started()
+            assert process.stdin is not None
             process.stdin.write(json.dumps(job).encode() + b"\n")
             process.stdin.flush()
             answer = self._answer()
@@ -51,6 +51,12 @@ class Process(Child):
             raise Doubtful(str(answer["doubt"]), str(answer.get("detail", "")))
         self.close()
         raise StorageUnavailable(f"frames cannot be shown: {answer.get('error', 'no answer')}")
+
+    def kill(self) -> None:
+        """End the process while another thread waits for its answer."""
+        process = self._process
+        if process is not None:
+            process.kill()
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is None:
@@ -95,23 +101,46 @@ class Bench:
         self._process: Process | None = None
         self._item: tuple[int, BinaryIO] | None = None
         self._rest: threading.Timer | None = None
+        self._at: int | None = None
 
     @contextmanager
-    def work(self, number: int, job: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], BinaryIO]]:
-        """Do a job about an item; gives its report and the file it wrote, which is the caller's inside the block."""
-        with self._lock:
+    def work(
+        self, number: int, job: Mapping[str, Any], *, wait: bool = True
+    ) -> Iterator[tuple[Mapping[str, Any], BinaryIO]]:
+        """Do a job about an item; gives its report and the file it wrote, which is the caller's inside the block.
+
+        Raises
+        ------
+        StorageUnavailable
+            Somebody else's job is not done, and the caller does not wait; or the process cannot work at all now.
+        """
+        if not self._lock.acquire(blocking=wait):
+            raise StorageUnavailable("another item is being worked on; try again in a moment")
+        try:
+            self._at = number
             if self._rest is not None:
                 self._rest.cancel()
-            try:
-                source = self._source(number)
-                if self._process is None or self._output is None:
-                    self._output = nameless_file(self._tmp_dir)
-                    self._process = Process(self._output)
-                yield self._process.ask({**job, "source": str(path_of(source))}), self._output
-            finally:
-                self._rest = threading.Timer(IDLE, self.clear)
-                self._rest.daemon = True
-                self._rest.start()
+            source = self._source(number)
+            if self._process is None or self._output is None:
+                self._output = nameless_file(self._tmp_dir)
+                self._process = Process(self._output)
+            yield self._process.ask({**job, "source": str(path_of(source))}), self._output
+        finally:
+            self._at = None
+            self._rest = threading.Timer(IDLE, self.clear)
+            self._rest.daemon = True
+            self._rest.start()
+            self._lock.release()
+
+    def forget(self, number: int) -> None:
+        """Let go of an item that is decided, and end what is being done about it."""
+        process = self._process
+        if self._at == number and process is not None:
+            process.kill()
+        if self._item is not None and self._item[0] == number:
+            with self._lock:
+                if self._item is not None and self._item[0] == number:
+                    self._drop_item()
 
     def _source(self, number: int) -> BinaryIO:
         if self._item is not None and self._item[0] == number:

@@ -114,11 +114,15 @@ class Reviewer:
             return read_all(file)
 
     def found(self, number: int) -> Found:
-        """Boxes screening would hide; takes a second a frame at worst, and raises as `describe` does."""
+        """Boxes screening would hide; takes a second a frame at worst, and raises as `describe` does.
+
+        One search goes on at a time, so that searches cannot take all threads of the pages: `StorageUnavailable` asks
+        to try again.
+        """
         item = self._item(number)
         known = self._found.get(item.file_name)
         if known is None:
-            with self._search.work(number, {"do": "find"}) as (report, _):
+            with self._search.work(number, {"do": "find"}, wait=False) as (report, _):
                 known = Found(tuple(tuple(box) for box in report["boxes"]), tuple(report["rules"]))
             self._found.put(item.file_name, known)
         return known
@@ -169,14 +173,14 @@ class Reviewer:
             "disposition": outcome.disposition.value,
         }
         self._quarantine.mark_released(number, actor, origin=address, details=details)
-        self._forget()
+        self._forget(number)
         log.info("quarantine.reviewed", quarantine=number, boxes=len(boxes), study=outcome.study_instance_uid)
         return Release(outcome)
 
     def retry(self, number: int, *, actor: str, address: str = "") -> Release:
         """Let the software decide once more; raises as `Releaser.release` does."""
         result = self._releaser.release(number, actor, address=address)
-        self._forget()
+        self._forget(number)
         return result
 
     def discard(self, number: int, *, actor: str, address: str = "") -> None:
@@ -190,15 +194,16 @@ class Reviewer:
         if self._quarantine.item(number).state == "released":
             raise Conflict(f"quarantine item {number} is released already")
         self._quarantine.discard(number, actor, origin=address)
-        self._forget()
+        self._forget(number)
 
     def close(self) -> None:
         """End the processes; what was decrypted is gone."""
         self._pictures.clear()
         self._search.clear()
 
-    def _forget(self) -> None:
-        self._pictures.clear()
+    def _forget(self, number: int) -> None:
+        self._search.forget(number)
+        self._pictures.forget(number)
 
     def _item(self, number: int) -> QuarantineItem:
         item = self._quarantine.item(number)

@@ -6,6 +6,7 @@ import html
 import io
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,18 +14,20 @@ import font_roboto
 import numpy as np
 import pydicom
 import pytest
+from flask_babel import force_locale
 from PIL import Image, ImageDraw, ImageFont
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import UID
 from sqlalchemy import select
 
 from gateway.deidentify.errors import REASONS
-from gateway.deidentify.pixels.errors import DOUBTS
+from gateway.deidentify.pixels.errors import DOUBTS, Doubtful
 from gateway.review.reviewer import Reviewer
 from gateway.screening import Screening
 from storage.records import Disposition, Origin, Outcome
 from storage.schema import Instance, Series, Study
 from tests.images import sample
+from tests.peers.process import wait_until
 from tests.viewer.deployment import Deployment
 from viewer import reasons
 
@@ -63,6 +66,10 @@ class Desk:
         if outcome.disposition is Disposition.STORED:
             assert self.screening.run_due() == 1
         return self.web.gateway.quarantine.list()[0].id
+
+    def put(self) -> int:
+        """The same without screening, where nobody looks at the frames."""
+        return self.web.gateway.quarantine.hold(b"pixels", reason="burned-in-text", origin=self.origin)
 
     def item(self, number: int) -> Any:
         return self.web.gateway.quarantine.item(number)
@@ -327,20 +334,20 @@ def _junk(desk: Desk) -> int:
     return int(desk.web.gateway.ingest.store(b"not DICOM", desk.origin).details["quarantine"])
 
 
-@pytest.mark.parametrize("login", ["orlova", "coordinator", "north-doctor", "auditor"])
-def test_nobody_else_sees_anything(desk: Desk, login: str) -> None:
-    number = desk.held(declared())
-    browser = desk.web.browser(login)
-    for path in ("", f"/{number}", f"/{number}/frames/1.png", f"/{number}/found"):
-        assert browser.get(f"{LIST}{path}").status_code == 403
-    for verb in ("release", "retry", "discard"):
+def test_nobody_else_sees_anything(desk: Desk) -> None:
+    number = desk.put()
+    for login in ("orlova", "coordinator", "north-doctor", "auditor"):
+        browser = desk.web.browser(login)
+        for path in ("", f"/{number}", f"/{number}/frames/1.png", f"/{number}/found"):
+            assert browser.get(f"{LIST}{path}").status_code == 403
         browser.get("/account")
-        assert browser.post(f"{LIST}/{number}/{verb}", boxes="[]").status_code == 403
+        for verb in ("release", "retry", "discard"):
+            assert browser.post(f"{LIST}/{number}/{verb}", boxes="[]").status_code == 403
     assert desk.item(number).state == "held" and desk.audited("quarantine.view") == []
 
 
 def test_without_the_token_of_the_page_nothing_is_decided(desk: Desk) -> None:
-    number = desk.held(declared())
+    number = desk.put()
     desk.browser.csrf = "wrong"
     for verb in ("release", "retry", "discard"):
         answer = desk.browser.client.post(f"{LIST}/{number}/{verb}", data={"boxes": "[]"})
@@ -348,9 +355,35 @@ def test_without_the_token_of_the_page_nothing_is_decided(desk: Desk) -> None:
     assert desk.item(number).state == "held"
 
 
+def test_one_search_at_a_time_and_none_for_what_is_decided(desk: Desk) -> None:
+    """A search that nobody waits for any more neither holds the item nor the next search up."""
+    number, other = desk.held(cine()), desk.held(declared(SOPInstanceUID="1.2.3.1.9"))
+    searching = desk.web.reviewer._search
+    with searching.work(number, {"do": "describe"}):
+        answer = desk.browser.get(f"{LIST}/{other}/found")
+        assert answer.status_code == 503 and "Retry-After" in answer.headers
+    assert desk.browser.get(f"{LIST}/{other}/found").json == {"boxes": [], "rules": []}
+    ended: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with searching.work(number, {"do": "find"}):
+                pass
+        except Doubtful as doubt:
+            ended.append(doubt)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    wait_until(lambda: searching._at == number, 10, "the search to begin")
+    desk.decide(number, "discard")
+    thread.join(30)
+    assert not thread.is_alive() and searching._item is None
+    assert desk.browser.get(f"{LIST}/{other}/found").json == {"boxes": [], "rules": []}
+
+
 def test_another_nodes_items_are_explained(deploy: Callable[..., Deployment]) -> None:
     desk = Desk(deploy())
-    number = desk.held(declared())
+    number = desk.put()
     with desk.web.storage.database.write() as session:
         session.merge(desk.item(number)).node = "gateway-2"
     page = desk.page(number)
@@ -366,4 +399,8 @@ def test_every_reason_has_words_in_both_languages(web: Deployment) -> None:
     russian.post("/language", language="ru", next="/")
     number = int(web.gateway.ingest.store(b"not DICOM", Origin(1, "NORTH")).details["quarantine"])
     page = russian.get(f"{LIST}/{number}").text
+    assert reasons.detail("(0008,1FFE)") == "(0008,1FFE)"
+    with web.app.test_request_context(), force_locale("ru"):
+        assert reasons.detail("32 boxes over 35% of a captured screen") == "областей: 32, доля кадра: 35 %"
+        assert reasons.detail("frame 3 is refused by its decoder (ValueError)") == "кадр 3 не декодируется"
     assert re.search("<h1>Не читается как DICOM", page) and "Попробовать снова" in page

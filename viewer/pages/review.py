@@ -216,7 +216,7 @@ class ReviewDesk:
         if result is not None and result.outcome is None:
             flash(
                 gettext("It stays held: %(reason)s.", reason=reasons.title(result.reason))
-                + (f" {result.detail}" if result.detail else ""),
+                + f" {reasons.detail(result.detail)}",
                 "bad",
             )
             return redirect(url_for("review.item", number=number, **kept))

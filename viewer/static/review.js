@@ -354,7 +354,11 @@ function review(root) {
   async function search() {
     const note = at('searching');
     try {
-      const answer = await fetch(words.foundUrl, { cache: 'no-store' });
+      let answer = await fetch(words.foundUrl, { cache: 'no-store' });
+      while (answer.status === 503) { // another item is being searched
+        await new Promise((resolve) => setTimeout(resolve, 2000));
+        answer = await fetch(words.foundUrl, { cache: 'no-store' });
+      }
       if (!answer.ok) throw new Error(String(answer.status));
       const found = await answer.json();
       for (const [left, top, right, bottom, first, last] of found.boxes) {
@@ -370,6 +374,7 @@ function review(root) {
     root.dataset.ready = '';
   }
 
+  svg.focus({ preventScroll: true });
   show(1);
   search();
   return { key };
