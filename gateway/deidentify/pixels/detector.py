@@ -102,7 +102,14 @@ class Detector:
         self._detect = _session(folder / "ch_PP-OCRv4_det_infer.onnx")
         self._recognise = _session(folder / "ch_PP-OCRv4_rec_infer.onnx")
 
-    def find(self, picture: np.ndarray, strictness: Strictness = PERMISSIVE, scale: int = 2) -> list[Box]:
+    def find(
+        self,
+        picture: np.ndarray,
+        strictness: Strictness = PERMISSIVE,
+        scale: int = 2,
+        *,
+        of_rows: int | None = None,
+    ) -> list[Box]:
         """Boxes of text.
 
         Parameters
@@ -111,8 +118,11 @@ class Detector:
             (rows, columns, 3) of uint8.
         scale
             1, or 2 to see small text.
+        of_rows
+            Rows of the whole frame, where the picture is only a part.
         """
         rows, columns = picture.shape[:2]
+        frame_rows = of_rows or rows
         found: list[Box] = []
         side = _TILE // scale
         overlap = min(_OVERLAP // scale, side // 4)
@@ -126,14 +136,14 @@ class Detector:
                     for b in self._find_in_tile(tile, strictness, scale)
                 ]
         boxes = [box.clipped(rows, columns) for box in found]
-        boxes = [box for box in boxes if box.area and box.height <= max(strictness.tallest * rows, 8)]
-        return [box for box in boxes if self._counts(picture, box, strictness)]
+        boxes = [box for box in boxes if box.area and box.height <= max(strictness.tallest * frame_rows, 8)]
+        return [box for box in boxes if self._counts(picture, box, strictness, frame_rows)]
 
-    def _counts(self, picture: np.ndarray, box: Box, strictness: Strictness) -> bool:
+    def _counts(self, picture: np.ndarray, box: Box, strictness: Strictness, frame_rows: int) -> bool:
         """Whether a box is text, as far as its shape and the recogniser tell."""
         if strictness.read:
             return self._reads(picture, box, strictness)
-        usual = strictness.usual * picture.shape[0]
+        usual = strictness.usual * frame_rows
         if min(box.width, box.height) <= usual and (box.height <= usual or box.height < 1.5 * box.width):
             return True
         # As thick, or as upright, as anatomy rather is: text if it can be read, in one direction or another
@@ -203,10 +213,10 @@ def _whole(picture: np.ndarray) -> Box:
 
 
 def _tiles(length: int, side: int, overlap: int) -> list[tuple[int, int]]:
-    """Stretches of at most `side` that cover a length and overlap, so that no line of text is cut in all of them."""
-    if length <= side + overlap:
+    """Even stretches of at most `side` that cover a length and overlap: no line of text is cut in all of them."""
+    if length <= side:
         return [(0, length)]
-    step = side - overlap
-    count = -(-(length - overlap) // step)
-    starts = [round(n * (length - side) / (count - 1)) for n in range(count)]
-    return [(start, start + side) for start in starts]
+    count = -(-(length - overlap) // (side - overlap))
+    size = -(-(length + overlap * (count - 1)) // count)
+    starts = [round(n * (length - size) / (count - 1)) for n in range(count)]
+    return [(start, start + size) for start in starts]

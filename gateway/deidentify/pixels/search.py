@@ -29,6 +29,11 @@ RUN = 16
 _LARGE = 1600
 """Rows or columns from which on text is large enough to be seen without magnification."""
 
+_BLACK = 3
+"""Of 255: nobody can read what is no brighter than this on black."""
+
+_MARGIN = 16
+
 _STRICT_MODALITIES = frozenset({"CT", "MR", "PT", "NM", "MG", "CR", "DX", "RTIMAGE"})
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
@@ -153,4 +158,22 @@ class _Run:
     def _look(self, shown: np.ndarray, scale: int) -> list[Box]:
         self._alive()
         self.looks += 1
-        return self._detector.find(shown, self._strictness, scale)
+        lit = _lit(shown)
+        if lit is None:
+            return []
+        part = np.ascontiguousarray(shown[lit.top : lit.bottom, lit.left : lit.right])
+        found = self._detector.find(part, self._strictness, scale, of_rows=shown.shape[0])
+        return [
+            Box(b.left + lit.left, b.top + lit.top, b.right + lit.left, b.bottom + lit.top) for b in found
+        ]
+
+
+def _lit(shown: np.ndarray) -> Box | None:
+    """The part of a picture that is not black, with a margin; None when all of it is."""
+    rows, columns = shown.shape[:2]
+    bright = shown.max(axis=2) > _BLACK
+    down, across = bright.any(axis=1).nonzero()[0], bright.any(axis=0).nonzero()[0]
+    if not len(down):
+        return None
+    lit = Box(int(across[0]), int(down[0]), int(across[-1]) + 1, int(down[-1]) + 1)
+    return lit.grown(_MARGIN).clipped(rows, columns)

@@ -20,6 +20,8 @@ from gateway.receiving import nameless_file
 from tests.deidentify.pixels import corpus
 from tests.images import sample_path
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:

@@ -13,6 +13,8 @@ from tests.deidentify.pixels import corpus
 from tests.deidentify.pixels.score import Score, score_corpus, score_one, screened
 from tests.images import sample, sample_path
 
+pytestmark = pytest.mark.slow
+
 SHORT = 26
 """Frames of the corpus `make test` screens; ``make deid-report`` screens more than 200."""
 

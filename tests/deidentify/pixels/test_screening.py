@@ -26,6 +26,8 @@ from storage.spool import Spool
 from tests.gateway.conftest import House, both_backends
 from tests.images import sample, sample_path
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def origin(house: House) -> Origin:
