@@ -28,6 +28,10 @@ JPEG = frozenset(
 JPEG_2000 = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 92, 93, 201, 202, 203))
 ENCAPSULATED = frozenset(str(uid) for uid in AllTransferSyntaxes if uid.is_encapsulated)
 _MARKER = re.compile(rb"\xff[\x01\xc0-\xcf\xd8-\xfe]")
+# What follows a marker of JPEG or JPEG-LS and a decoder needs: SOF, DHT, DAC; SOS, DQT, DNL, DRI, DHP, EXP; SOF55, LSE.
+_JPEG_CODING = frozenset((*range(0xC0, 0xD0), *range(0xDA, 0xE0), 0xF7, 0xF8))
+# SIZ … PPT, CRG, SOT, SOP, and CAP, PRF, CPF of HTJ2K.
+_JPEG_2000_CODING = frozenset((*range(0x50, 0x62), 0x63, 0x90, 0x91))
 _CHUNK = 4 << 20
 _LONGEST_JOINED = 256 << 20
 _JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
@@ -183,24 +187,35 @@ def _jpeg(buffer: Any, start: int, end: int, blanks: list[Span]) -> None:
     if bytes(buffer[start : start + 2]) != b"\xff\xd8":
         raise Refused("unparseable", "a fragment holds no JPEG codestream")
     position = start
+    entropy_coded = False
     while match := _MARKER.search(buffer, position, end):
         marker = match.group()[1]
+        if not entropy_coded:  # between segments there is nothing but fill bytes
+            _check_fill(buffer, position, match.start())
         position = match.end()
         if marker == 0xD8 or marker == 0x01:
             continue
         if marker == 0xD9:
             if bytes(buffer[position : position + 2]) == b"\xff\xd8" and position + 2 < end:
-                continue  # another frame in the same fragment
+                entropy_coded = False  # another frame in the same fragment
+                continue
             _blank(blanks, buffer, position, end)
             return
         after = position + int.from_bytes(buffer[position : position + 2], "big")
         if after < position + 2 or after > end:
             raise Refused("unparseable", "a segment of a JPEG codestream is malformed")
-        if 0xE0 <= marker <= 0xEF or marker == 0xFE:
+        entropy_coded = entropy_coded or marker == 0xDA
+        if marker not in _JPEG_CODING:
             payload = bytes(buffer[position + 2 : after])
             if not _kept_application_data(marker, payload):
                 _blank(blanks, buffer, position + 2, after)
         position = after
+
+
+def _check_fill(buffer: Any, start: int, end: int) -> None:
+    """Zeros would not do: some decoders end the process on anything but fill bytes there."""
+    if end > start and bytes(buffer[start:end]).strip(b"\xff"):
+        raise Refused("unparseable", "bytes between the segments of a JPEG codestream")
 
 
 def _boxes(buffer: Any, start: int, end: int, blanks: list[Span]) -> None:
@@ -247,6 +262,8 @@ def _jpeg2000(buffer: Any, start: int, end: int, blanks: list[Span]) -> None:
                 raise Refused("unparseable", "a tile-part of a JPEG 2000 codestream is malformed")
         elif marker == 0xFF64:
             _blank(blanks, buffer, position + 6, position + 2 + length)
+        elif marker & 0xFF not in _JPEG_2000_CODING:
+            _blank(blanks, buffer, position + 4, position + 2 + length)
         position += 2 + length
     if bytes(buffer[position : position + 2]) != b"\xff\xd9":
         raise Refused("unparseable", "a JPEG 2000 codestream has no end")

@@ -103,6 +103,19 @@ def test_comments_of_jpeg_in_several_fragments_and_frames_are_blanked() -> None:
     assert len(list(generate_frames(out.PixelData, number_of_frames=2))) == 2
 
 
+def test_segments_no_decoder_needs_are_blanked_and_bytes_between_segments_refused() -> None:
+    data = corpus.jpeg(b"QXCOMMENT", b"QXEXIF")
+    ds = image(BitsAllocated=8, BitsStored=8, HighBit=7)
+    ds.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    ds.PixelData = encapsulate([data[:2] + b"\xff\xfc\x00\x0bQXRESERVE" + data[2:]])
+    ds["PixelData"].is_undefined_length = True
+    assert b"QX" not in run(ds).PixelData
+    ds.PixelData = encapsulate([data[:2] + b"QXBETWEEN" + data[2:]])
+    ds["PixelData"].is_undefined_length = True
+    with pytest.raises(Refused, match="unparseable"):
+        run(ds)
+
+
 def test_a_codestream_that_cannot_be_followed_is_refused() -> None:
     ds = image()
     ds.file_meta.TransferSyntaxUID = JPEG2000Lossless
