@@ -10,6 +10,7 @@ A handler takes the run (state of one instance) and a raw element and gives
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,8 @@ class _Keep:
 KEEP: Final = _Keep()
 
 REMOVED = b"REMOVED"
+# Control characters that no text has; TAB, LF, FF, CR and ESC are allowed, and BS, SO, SI meet in old files.
+_NO_TEXT = re.compile(rb"[\x00-\x07\x0b\x10-\x1a\x1c-\x1f]")
 
 # A value of each VR that says nothing (PS3.15 E.1.1, action D).
 DUMMIES: dict[bytes, bytes] = {
@@ -140,7 +143,7 @@ def application_entity(run: Run, element: Element) -> Any:
         return KEEP
     run.counts["C"] += 1
     return run.put(
-        element, b"\\".join(run.identifier("ae", one.strip())[:13].encode() for one in text.split("\\"))
+        element, b"\\".join(run.identifier("ae", one.strip()).encode() for one in text.split("\\"))
     )
 
 
@@ -242,20 +245,27 @@ def _text(run: Run, element: Element, prose: bool, required: bool) -> Any:
     start, end = element.value, element.value_end
     if start == end:
         return KEEP
+    if broken := _NO_TEXT.search(run.buffer, start, end):  # what a sender's memory held behind the text
+        end = broken.start()
+        if bytes(run.buffer[end : element.value_end]).strip(b"\0 "):
+            run.counts["C"] += 1
+            return _cut(run, element, end, prose, required)
+        end = element.value_end
     if element.vr == b"PN":  # a name where the dictionary has none
         run.note("name", element)
         run.counts["X"] += 1
         return run.put(element, REMOVED if required else b"")
     value = run.buffer[start:end]
     if run.cleaner is None:
-        if run.plain or (value.isascii() and 0x1B not in value):
+        if value.isascii() and (run.plain or 0x1B not in value):
             (run.prose if prose else run.texts).append(value)
-            if not value.isascii():
-                run.utf8 = True
             return KEEP
         new = run.charset.decode(value).encode()
         (run.prose if prose else run.texts).append(new)
-        return run.put(element, new)
+        if new != value:
+            return run.put(element, new)
+        run.utf8 = True
+        return KEEP
     text = run.charset.decode(value)
     code = (element.vr if element.vr != b"UN" else DICTIONARY_VR.get(element.tag)) in (b"CS", b"AE", b"UR")
     cleaned = run.cleaner.clean(text, prose=prose, code=code, shift=run.text_shift)
@@ -270,6 +280,13 @@ def _text(run: Run, element: Element, prose: bool, required: bool) -> Any:
     if not encoded.isascii():
         run.utf8 = True
     return KEEP if encoded == value else run.put(element, encoded)
+
+
+def _cut(run: Run, element: Element, end: int, prose: bool, required: bool) -> bytes:
+    """A text up to the first byte that is no text (PS3.5 6.1.3), as any other text."""
+    short = element._replace(value_end=end)
+    kept = _text(run, short, prose, required)
+    return run.put(element, run.value(short)) if kept is KEEP else kept
 
 
 def keep_text(run: Run, element: Element) -> Any:

@@ -73,6 +73,25 @@ def _detect(values: Iterable[bytes], declared: str) -> str | None:
     return best if scores[best] > 15 else None
 
 
+def _utf8(value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        text = value.rstrip(b"\0 ")
+        whole = next((end for end in range(len(text), max(len(text) - 4, 0), -1) if _is_utf8(text[:end])), 0)
+        if whole and text[whole] >= 0xC0:  # the first byte of a character whose others are missing
+            return text[:whole].decode("utf-8")
+        raise
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 _MISSPELT = re.compile(r"ISO[ _-]?(?:(2022)[ _-])?IR[ _-]?(\d+)\Z", re.I)
 
 
@@ -136,8 +155,8 @@ class Charset:
         high = list(high_values)
         if not high or len(terms) > 1 or (terms and terms[0] not in _SUSPECT and terms[0] != UTF8):
             return charset
-        if terms == (UTF8,) and _detect(high, UTF8) == "utf_8":
-            return charset
+        if terms == (UTF8,) and 2 * sum(map(_is_utf8, high)) >= len(high):
+            return charset  # some value may be cut in the middle of a character
         if site_charset:
             return cls(terms, python_encoding.get(site_charset, site_charset))
         found = _detect(high, terms[0] if terms else "")
@@ -150,7 +169,7 @@ class Charset:
         return charset
 
     def decode(self, value: bytes, *, name: bool = False) -> str:
-        """Text of a value, padding kept.
+        """Text of a value, padding kept; without the half of a character where a sender cut it at the VR's length.
 
         Raises
         ------
@@ -161,7 +180,7 @@ class Charset:
             return value.decode("ascii")
         try:
             if self.plain:
-                return value.decode("utf-8")
+                return _utf8(value)
             if len(self._encodings) == 1:
                 return value.decode(self._encodings[0])
             delimiters = PN_DELIMS if name else TEXT_VR_DELIMS
@@ -175,11 +194,14 @@ class Charset:
         return text
 
     def read(self, value: bytes) -> str:
-        """Text of a value for searching: never raises, padding stripped."""
+        """Text of a value for searching: never raises, padding stripped.
+
+        Bytes that are no text, as in a name cut in the middle of a character, hide nothing of the rest.
+        """
         try:
             return self.decode(value, name=True).strip("\0 ")
         except Refused:
-            return value.decode("latin-1").strip("\0 ")
+            return value.decode(self._encodings[0], "replace").strip("\0 ")
 
 
 @lru_cache(maxsize=256)

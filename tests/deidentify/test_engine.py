@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import random
+import re
 import struct
 import zlib
 from dataclasses import replace
@@ -21,10 +23,11 @@ from pydicom.uid import UID, generate_uid
 from gateway.deidentify.engine import Engine, Limits
 from gateway.deidentify.errors import Refused
 from gateway.deidentify.profile import load_profiles
-from tests.deidentify import corpus
+from tests.deidentify import corpus, modalities
 
 KEY = b"a key of the tests, 32 bytes long"
 ENGINE = Engine(KEY, load_profiles())
+OBJECTS = [*corpus.hostile_objects(), *modalities.hostile_modalities()]
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
@@ -170,7 +173,38 @@ def test_declared_burned_in_annotation_is_marked_whatever_the_modality() -> None
     assert declared.needs_screening
 
 
+def test_an_ae_title_keeps_its_pseudonym_when_it_comes_again() -> None:
+    once = ENGINE.run(corpus.encode(ct(PerformedStationAETitle="CT01")), site_code="A", profile="clinical")
+    again = ENGINE.run(once.to_bytes(), site_code="A", profile="clinical")
+    assert again.to_bytes() == once.to_bytes()
+
+
+def test_what_stands_behind_the_end_of_a_text_goes() -> None:
+    data = corpus.encode(ct(ImageComments="узел S6 QX Petrov@"))
+    data = data.replace(b" QX Petrov@", b"\0QX Petrov@")
+    out = pydicom.dcmread(io.BytesIO(ENGINE.run(data, site_code="A", profile="clinical").to_bytes()))
+    assert out.ImageComments == "узел S6"
+
+
 # --- character sets ---
+
+
+def test_a_text_cut_within_a_character_loses_the_half_of_it() -> None:
+    data = corpus.encode(ct(ImageComments="узел S6 правый", PatientComments="норма"))
+    cut = data.replace("правый".encode(), "правы".encode() + b"\xd0 ")
+    out = pydicom.dcmread(io.BytesIO(ENGINE.run(cut, site_code="A", profile="clinical").to_bytes()))
+    assert out.ImageComments == "узел S6 правы"
+    assert refusal(data.replace("правый".encode(), b"\xd0" * 12)) == "character-set"
+
+
+@pytest.mark.parametrize("site_charset", [None, "windows-1251"])
+def test_a_name_cut_within_a_character_is_still_found(site_charset: str | None) -> None:
+    ds = ct(StudyDescription="КТ Зарецкой, контроль", ImageComments="Зарецкая Евгения")
+    ds.PatientName = "Зарецкая^Евгения^Олеговна"
+    data = corpus.encode(ds).replace("Олеговна".encode(), "Олегов".encode() + b"\xd0^^^")
+    out = ENGINE.run(data, site_code="A", profile="clinical", site_charset=site_charset).to_bytes()
+    assert pydicom.dcmread(io.BytesIO(out)).StudyDescription == "КТ ***, контроль"
+    assert not any(part in out.decode("utf-8", "ignore") for part in ("Зарецк", "Евгени"))
 
 
 @pytest.mark.parametrize("encoding", ["cp1251", "koi8-r", "iso8859-5", "utf-8"])
@@ -409,6 +443,48 @@ def test_duplicate_elements_are_refused() -> None:
     at = data.index(struct.pack("<HH2s", 0x0010, 0x0010, b"PN"))
     extra = struct.pack("<HH2sH", 0x0010, 0x0010, b"PN", 4) + b"Zare"
     assert refusal(data[:at] + extra + data[at:]) == "duplicate-element"
+
+
+@pytest.mark.parametrize("planted", OBJECTS, ids=lambda planted: planted.name)
+def test_a_damaged_value_leaks_nothing(planted: corpus.Planted) -> None:
+    """Bytes of texts, numbers and pixels change or go; who the patient is stays readable."""
+    chance = random.Random(planted.name)
+    plants = corpus.counted(planted.plants, load_profiles()["clinical"].options)
+    end = planted.data.rfind(b"\xe0\x7f\x10\x00")
+    name = planted.data.index(corpus.NAME.encode())
+    known_by = set(
+        range(name, name + len(corpus.NAME.encode()) + 60)
+    )  # also Patient ID and birth date, which follow
+    if (address := planted.data.find(corpus.ADDRESS.encode())) > 0:
+        known_by |= set(range(address, address + len(corpus.ADDRESS.encode())))
+    text = re.compile(rb"[A-Za-z\xd0\xd1\x80-\xbf]{6,}")
+    safe = [
+        at
+        for run in text.finditer(planted.data, 400, end if end > 0 else len(planted.data))
+        for at in range(run.start() + 2, run.end() - 2)
+        if at not in known_by
+    ]
+    given = 0
+    for _ in range(60):
+        damaged = bytearray(planted.data)
+        for at in chance.sample(safe, 3):
+            damaged[at] = chance.choice(b"\x00\x01 aZ^\x80\xd0\xff")
+        intact = [
+            plant
+            for plant in plants
+            if all(
+                damaged.count(secret.encode()) == planted.data.count(secret.encode())
+                for secret in plant.secrets
+            )
+        ]
+        try:
+            out = ENGINE.run(bytes(damaged), site_code="A", profile="clinical").to_bytes()
+        except Refused as refused:
+            assert refused.reason != "internal", refused.detail
+            continue
+        given += 1
+        assert corpus.leaked(out, intact) == []
+    assert given
 
 
 @settings(max_examples=400, deadline=None)
