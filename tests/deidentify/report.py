@@ -244,6 +244,7 @@ def markdown(
     secrets = {secret for planted in objects for plant in judged(planted) for secret in plant.secrets}
     return TEXT.format(
         texts=len(texts),
+        lines=len(corpus.KEPT),
         secrets=len(secrets),
         objects=len(objects),
         main="\n".join(lines),
@@ -268,7 +269,8 @@ parsed values at any depth, or in bits no image shows.
 
 *Technical values* are those no profile touches (geometry, dose, codes, pixels). *Clinical values* are those that the
 options of the profile `clinical` keep: age, sex, weight, times of day, descriptions beside what identifies, reports,
-and {texts} lines of clinical language that must come out whole. *Links* are references from object to object, one
+and {lines} lines of clinical language for each of {texts} patients, some of whom are called Head, Young or
+Белый: they must come out whole. *Links* are references from object to object, one
 Study Instance UID and one Patient ID over all objects. An object a tool does not give back leaks nothing and keeps
 nothing.
 

@@ -113,14 +113,20 @@ def _survived(old: Dataset, new: Dataset, keep: Keep) -> bool:
 
 
 def texts() -> list[Planted]:
-    """Objects without a plant, each with one clinical text that must survive whole."""
+    """An object of each of `corpus.PATIENTS` with the lines of `corpus.KEPT`, each of which must survive whole."""
     found = []
-    for number, text in enumerate(corpus.KEPT):
+    for number, name in enumerate(corpus.PATIENTS):
         ds = corpus.base("1.2.840.10008.5.1.4.1.1.2", "CT", f"21{number:02}")
-        ds.ImageComments = text
-        found.append(
-            Planted(f"text {number + 1}", corpus.encode(ds), [], [Keep("ImageComments", "clinical", text)])
-        )
+        ds.PatientName, ds.PatientID = name, f"T-{number}00417"
+        ds.ImageComments, ds.BodyPartExamined = corpus.KEPT[0], "HEAD"
+        ds.RequestAttributesSequence = []
+        keeps = [Keep("ImageComments", "clinical"), Keep("BodyPartExamined", "technical")]
+        for index, text in enumerate(corpus.KEPT):
+            line = Dataset()
+            line.RequestedProcedureDescription = text
+            ds.RequestAttributesSequence.append(line)
+            keeps.append(Keep(f"RequestAttributesSequence.{index}.RequestedProcedureDescription", "clinical"))
+        found.append(Planted(f"patient {number + 1}", corpus.encode(ds), [], keeps))
     return found
 
 
