@@ -1,8 +1,9 @@
-"""Fences around pynetdicom's receiving side: PDU length, time, memory and where the bytes of a data set go.
+"""Fences of the receiving side: PDU length, time, memory and where the bytes of a data set go.
 
-Bare pynetdicom reads a PDU of any length the peer forges, waits for its last byte for ever, and keeps data sets in
-memory or in a named temporary file that a broken association leaves behind. Here a data set is in memory while small
-and in a file without a name while large, so not even SIGKILL leaves identified bytes on the disk.
+Bare pynetdicom, which negotiates, reads a PDU of any length the peer forges, and waits for its last byte for ever; so
+its socket is fenced here. What an established association sends is read by `gateway.pdata` within the same limits. A
+data set is in memory while small and in a file without a name while large, so not even SIGKILL leaves identified bytes
+on the disk.
 """
 
 from __future__ import annotations
@@ -21,11 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import structlog
-from pydicom.uid import UID
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID
-from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_messages import DIMSEMessage
-from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
 from config.errors import StorageFull, TransientError
@@ -55,8 +52,6 @@ class FenceBroken(OSError):
 
 class IncomingDataSet(BytesIO):
     """A data set being received, with file meta information before it: in memory first, in a nameless file when large.
-
-    pynetdicom insists on a BytesIO and only writes to it.
 
     Parameters
     ----------
@@ -174,65 +169,6 @@ def _ui(uid: str) -> bytes:
     return value + b"\0" * (len(value) % 2)
 
 
-class _Command(BytesIO):
-    def write(self, data: Any) -> int:
-        if self.tell() + len(data) > COMMAND_LIMIT:
-            raise FenceBroken("a command set longer than any in the standard")
-        return super().write(data)
-
-
-class FencedDIMSE(DIMSEServiceProvider):
-    """Assembles messages from P-DATA into our own buffers; anything malformed ends the association with A-ABORT."""
-
-    def __init__(self, assoc: Any, directory: Path, reserve: int) -> None:
-        super().__init__(assoc)
-        self._directory = directory
-        self._reserve = reserve
-
-    def receive_primitive(self, primitive: P_DATA) -> None:
-        if self.message is None:
-            self.message = self._new_message()
-        receiving = self.message
-        try:
-            super().receive_primitive(primitive)
-        except Exception as error:
-            log.warning("message.malformed", error=error)
-            self.message = None
-            if receiving.data_set is not None:
-                receiving.data_set.close()
-            self.dul.event_queue.put("Evt19")  # PS3.8 Table 9-10: invalid PDU, answered with A-ABORT
-
-    def _new_message(self) -> DIMSEMessage:
-        message = DIMSEMessage()
-        message.encoded_command_set = _Command()
-        message.data_set = IncomingDataSet(
-            self._directory, lambda: self._header(message), reserve=self._reserve
-        )
-        return message
-
-    def _header(self, message: DIMSEMessage) -> bytes:
-        command = message.command_set
-        assert message.context_id is not None  # set with the command, which comes first
-        context = self.assoc._accepted_cx[message.context_id]
-        return part10_header(
-            str(command.get("AffectedSOPClassUID", "")),
-            str(command.get("AffectedSOPInstanceUID", "")),
-            str(context.transfer_syntax[0]),
-        )
-
-    def discard(self) -> None:
-        """Close what was being received, and what was received and not yet served, when the association ends."""
-        if self.message is not None and self.message.data_set is not None:
-            self.message.data_set.close()
-        while True:
-            _, waiting = self.get_msg(block=False)
-            if waiting is None:
-                return
-            data_set = getattr(waiting, "DataSet", None)
-            if data_set is not None:
-                data_set.close()
-
-
 class FencedSocket(AssociationSocket):
     """Reads whole PDUs no longer than agreed, each within `PDU_SECONDS`."""
 
@@ -253,6 +189,8 @@ class FencedSocket(AssociationSocket):
         sock = self.socket
         if sock is None or self._is_connected is False:
             return False
+        if self.assoc.dul.state_machine.current_state == "Sta6":
+            return False  # established: whatever comes from here on is read by `gateway.pdata`
         try:
             poll = select.poll()
             poll.register(sock, select.POLLIN | select.POLLPRI)
@@ -315,8 +253,3 @@ class FencedSocket(AssociationSocket):
             sock.settimeout(PDU_SECONDS)
         del buffer[received:]
         return buffer
-
-
-def uid_or_empty(value: UID | str | None) -> str:
-    """A UID of a command as text; padding that some senders leave is dropped."""
-    return "" if value is None else str(value).rstrip("\0 ")

@@ -1,7 +1,8 @@
-"""The DICOM port: C-ECHO and C-STORE over pynetdicom, fenced (PS3.4 A and B, PS3.7, PS3.8).
+"""The DICOM port: C-ECHO and C-STORE, fenced (PS3.4 A and B, PS3.7, PS3.8).
 
-pynetdicom negotiates and speaks DIMSE; who may call is `gateway.association`, what is accepted is `gateway.contexts`,
-how bytes come in is `gateway.receiving`, and what a request leads to is `gateway.storage_scp`.
+pynetdicom negotiates; who may call is `gateway.association`, what is accepted is `gateway.contexts`. From the
+A-ASSOCIATE-AC on, the socket is read by `gateway.pdata`, within the fences of `gateway.receiving`, and what a request
+leads to is `gateway.storage_scp`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import structlog
-from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
@@ -25,9 +27,10 @@ from config.errors import ConfigurationError
 from config.settings import Settings
 from gateway import contexts
 from gateway.association import LOCAL_LIMIT, AssociationPolicy, Rejected
-from gateway.receiving import FencedDIMSE, FencedSocket, IncomingDataSet, uid_or_empty
-from gateway.status import Status
-from gateway.storage_scp import Reception, StorageSCP, StoreRequest
+from gateway.pdata import Context, Conversation
+from gateway.receiving import FencedSocket, IncomingDataSet
+from gateway.storage_scp import Reception, StorageSCP
+from gateway.takeover import take_over
 
 if TYPE_CHECKING:
     from gateway.opening import Gateway
@@ -38,6 +41,7 @@ ACSE_SECONDS = 30.0  # for the A-ASSOCIATE-RQ after connecting, and for a releas
 IDLE_SECONDS = 300.0  # an association nobody uses is aborted
 ACCEPT_SECONDS = 0.1  # between two looks at whether to stop
 HANDSHAKE_SECONDS = 10.0  # for a TLS handshake
+END_SECONDS = 2.0  # for an aborted association to end
 CONNECTIONS_PER_ASSOCIATION = 4  # those that have not said who they are take no association's place
 
 
@@ -106,6 +110,8 @@ class DicomServer:
             time.sleep(0.05)
         for association in server.active_associations:
             association.abort()
+        for association in server.active_associations:
+            association.join(END_SECONDS)  # what it brought is still to be written down
         log.info("dicom.stopped")
 
     def _make_server(self, address: tuple[str, int]) -> FencedServer:
@@ -127,10 +133,9 @@ class DicomServer:
             evt_handlers=[
                 (evt.EVT_REQUESTED, self._on_requested),
                 (evt.EVT_ACCEPTED, self._on_accepted),
-                (evt.EVT_C_ECHO, self._on_echo),
-                (evt.EVT_C_STORE, self._on_store),
-                (evt.EVT_CONN_CLOSE, self._on_closed),
+                (evt.EVT_CONN_CLOSE, lambda event: self._finish(event.assoc)),
             ],
+            serve=lambda assoc: take_over(assoc, self._conversation, self._finish),
             settings=self._settings,
             connections=self._connections,
             shared_port=self._shared_port,
@@ -181,36 +186,33 @@ class DicomServer:
                 reason="abstract-syntax" if context.result == 0x03 else "transfer-syntaxes",
             )
 
-    def _on_echo(self, event: evt.Event) -> int:
-        return 0x0000
+    def _conversation(self, assoc: Association) -> Conversation:
+        """How an accepted association goes on."""
+        server: Any = assoc._server
+        settings: Settings = server.settings
+        reception = self._receptions.get(assoc)
+        sock: Any = assoc.dul.socket
+        return Conversation(
+            sock.socket,
+            max_pdu=settings.dicom_max_pdu,
+            peer_max_pdu=assoc.requestor.maximum_length or 0,
+            contexts={
+                number: Context(str(context.abstract_syntax), str(context.transfer_syntax[0]))
+                for number, context in assoc._accepted_cx.items()
+            },
+            store=lambda request: self._scp.store(request, reception),
+            incoming=lambda header: IncomingDataSet(settings.tmp_dir, header, reserve=settings.disk_reserve),
+            idle=IDLE_SECONDS,
+        )
 
-    def _on_store(self, event: evt.Event) -> Dataset:
-        request: Any = event.request
-        data_set: IncomingDataSet = request.DataSet
-        try:
-            status = self._scp.store(
-                StoreRequest(
-                    source=data_set.source,
-                    sop_class_uid=uid_or_empty(request.AffectedSOPClassUID),
-                    sop_instance_uid=uid_or_empty(request.AffectedSOPInstanceUID),
-                    abstract_syntax=str(event.context.abstract_syntax),
-                ),
-                self._receptions.get(event.assoc),
-            )
-        finally:
-            data_set.close()
-        return _response(status)
-
-    def _on_closed(self, event: evt.Event) -> None:
-        if isinstance(event.assoc.dimse, FencedDIMSE):
-            event.assoc.dimse.discard()
-        reception = self._receptions.pop(event.assoc, None)
+    def _finish(self, assoc: Association) -> None:
+        reception = self._receptions.pop(assoc, None)
         if reception is not None:
             self._scp.finish(reception)
 
 
 class FencedHandler(RequestHandler):
-    """Builds each association with our socket and our message assembler."""
+    """Builds each association with our socket, and with our own loop for when it is established."""
 
     server: FencedServer
 
@@ -220,7 +222,7 @@ class FencedHandler(RequestHandler):
         fenced = FencedSocket(assoc, client_socket=self.request, max_pdu=settings.dicom_max_pdu)
         fenced.event_queue.get_nowait()  # making a second socket announced the connection (Evt5) a second time
         assoc.dul.socket = fenced
-        assoc.dimse = FencedDIMSE(assoc, settings.tmp_dir, settings.disk_reserve)
+        assoc._run_reactor = partial(self.server.serve, assoc)  # type: ignore[method-assign]
         return assoc
 
 
@@ -231,9 +233,16 @@ class FencedServer(ThreadedAssociationServer):
     request_queue_size = 128
 
     def __init__(
-        self, *args: Any, settings: Settings, connections: int, shared_port: bool, **named: Any
+        self,
+        *args: Any,
+        settings: Settings,
+        connections: int,
+        shared_port: bool,
+        serve: Callable[[Association], None],
+        **named: Any,
     ) -> None:
         self.settings = settings
+        self.serve = serve
         self._connections = connections
         self._shared_port = shared_port
         named["request_handler"] = FencedHandler
@@ -323,14 +332,6 @@ def check_port_is_free(host: str, port: int) -> None:
             raise ConfigurationError(
                 f"cannot listen on {host}:{port} for DICOM: {error.strerror or error}"
             ) from error
-
-
-def _response(status: Status) -> Dataset:
-    response = Dataset()
-    response.Status = status.code
-    if status.comment:
-        response.ErrorComment = status.comment
-    return response
 
 
 def _quiet_pynetdicom() -> None:
