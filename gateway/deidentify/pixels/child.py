@@ -1,7 +1,7 @@
 """The process in which pixels are decoded and looked at: little memory, no way out, and nobody minds if it dies.
 
-One job a line on standard input, as JSON: ``source`` (path), ``boxes`` for what a person drew, or nothing. Answers go
-to standard output, one JSON object a line: ``{"alive": true}`` now and then, at last ``{"report": …}``,
+One job a line on standard input, as JSON with its ``source`` (a path). Answers go to standard output, one JSON object
+a line: ``{"alive": true}`` now and then, at last ``{"report": …}``,
 ``{"doubt": …, "detail": …}`` or ``{"error": …}``. The clean instance goes to the file descriptor given as argument,
 opened and owned by the parent, so a decoder that was taken over can name no path to write to.
 """
@@ -63,19 +63,14 @@ def main() -> None:
 
 
 def _work(job: dict[str, Any], out_descriptor: int, detector: Any, alive: Any) -> dict[str, Any]:
-    from gateway.deidentify.pixels.boxes import Box
     from gateway.deidentify.pixels.errors import Doubtful
-    from gateway.deidentify.pixels.screen import redact, screen
+    from gateway.deidentify.pixels.screen import screen
 
     os.ftruncate(out_descriptor, 0)
     os.lseek(out_descriptor, 0, os.SEEK_SET)
     try:
         with os.fdopen(out_descriptor, "wb", closefd=False) as target:
-            if job.get("boxes") is not None:
-                boxes = [[Box(*box) for box in frame] for frame in job["boxes"]]
-                report = redact(Path(job["source"]), target, boxes, alive)
-            else:
-                report = screen(Path(job["source"]), target, detector, alive)
+            report = screen(Path(job["source"]), target, detector, alive)
         return {"report": report.as_details()}
     except Doubtful as doubt:
         return {"doubt": doubt.reason, "detail": doubt.detail}

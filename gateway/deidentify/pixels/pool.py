@@ -8,12 +8,11 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from config.errors import StorageUnavailable
-from gateway.deidentify.pixels.boxes import Box
 from gateway.deidentify.pixels.errors import Doubtful
 
 _ROOT = Path(__file__).resolve().parents[3]
@@ -48,8 +47,8 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._pending = b""
 
-    def screen(self, source: Path, boxes: Sequence[Sequence[Box]] | None = None) -> Mapping[str, Any]:
-        """Screen one file, or hide the boxes a person drew; the clean instance is in the output afterwards.
+    def screen(self, source: Path) -> Mapping[str, Any]:
+        """Screen one file; the clean instance is in the output afterwards.
 
         Raises
         ------
@@ -60,9 +59,7 @@ class Child:
         StorageUnavailable
             Screening cannot work at all now: files cannot be read, the networks are missing.
         """
-        job: dict[str, Any] = {"source": str(source)}
-        if boxes is not None:
-            job["boxes"] = [[list(box) for box in frame] for frame in boxes]
+        job = {"source": str(source)}
         process = self._started()
         assert process.stdin is not None
         try:
