@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gateway.deidentify import dates
 from gateway.deidentify.errors import Refused
-from gateway.deidentify.wire import DICTIONARY_VR, Element, tag_text
+from gateway.deidentify.wire import DICTIONARY_VR, TEXT_VRS, Element, tag_text
 
 if TYPE_CHECKING:
     from gateway.deidentify.run import Run
@@ -338,6 +338,13 @@ def keep_binary(run: Run, element: Element) -> Any:
     """OB, OW, UN: kept and searched as text; it cannot be cleaned, so a hit refuses or, when private, removes it."""
     if element.fragments is not None:
         raise Refused("misplaced-attribute", tag_text(element.tag))
+    if element.vr == b"UI":  # from here: an attribute newer than the dictionary, or under a wrong VR
+        return map_uids(run, element)
+    if element.vr in (b"DA", b"DT"):
+        run.counts["X"] += 1
+        return None
+    if element.vr in TEXT_VRS:
+        return _text(run, element, True, False)
     if element.value_end - element.value <= run.BINARY_SEARCHED:
         value = run.buffer[element.value : element.value_end]
         if run.cleaner is not None and run.cleaner.in_binary(value):

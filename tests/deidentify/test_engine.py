@@ -179,6 +179,17 @@ def test_an_ae_title_keeps_its_pseudonym_when_it_comes_again() -> None:
     assert again.to_bytes() == once.to_bytes()
 
 
+@pytest.mark.parametrize("tag", [0x00100046, 0x00100047, 0x00420011, 0x00080306])
+def test_a_name_under_any_tag_is_a_name(tag: int) -> None:
+    ds = ct(PatientName="", ImageComments="у Зарецкой узел")
+    ds.add_new(tag, "PN", corpus.NAME)
+    try:
+        out = ENGINE.run(corpus.encode(ds), site_code="A", profile="clinical").to_bytes()
+    except Refused:
+        return
+    assert corpus.leaked(out, [corpus.Plant("name", ("Zaretskaya", "Зарецк", "Евгени"))]) == []
+
+
 def test_what_stands_behind_the_end_of_a_text_goes() -> None:
     data = corpus.encode(ct(ImageComments="узел S6 QX Petrov@"))
     data = data.replace(b" QX Petrov@", b"\0QX Petrov@")
