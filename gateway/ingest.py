@@ -6,8 +6,8 @@ directory, nothing is kept whose identity is not in the vault, and `Ingest.store
 1. room is checked, so a full disk refuses before anything is begun;
 2. the data set is de-identified, or refused and quarantined;
 3. a duplicate changes nothing; other content under a known UID is quarantined, and both are kept;
-4. the way back goes into the vault and is committed;
-5. the pseudonymised file goes into the spool and is fsynced;
+4. the way back goes into the vault and is committed, and meanwhile
+5. the pseudonymised file goes into the spool and is fsynced; where either fails, the file goes again;
 6. its row goes into the index and is committed: from here on it is ours;
 7. a called AE title that is a route has its consultation opened.
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
@@ -53,6 +54,7 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _UID_CHARACTERS = 64
 _READ_AT_ONCE = 1 << 20
 _ROUTED_REMEMBERED = 4096
+_BESIDE = 64  # threads at most, made as needed: one for each instance whose file is being written
 
 
 class Keepable(Protocol):
@@ -120,6 +122,7 @@ class Ingest:
         self._audit = audit
         self._keys = keys
         self._routed = _Recent(_ROUTED_REMEMBERED)
+        self._beside = ThreadPoolExecutor(_BESIDE, "ingest-vault")
 
     def store(
         self, source: bytes | Path, origin: Origin, *, sop_class_uid: str = "", sop_instance_uid: str = ""
@@ -164,8 +167,8 @@ class Ingest:
         if self._is_duplicate(result):
             disposition = Disposition.DUPLICATE
         else:
-            self._remember(result, origin)
-            disposition = self._keep_file_and_row(result, origin)
+            remembered = self._beside.submit(self._remember, result, origin)
+            disposition = self._keep_file_and_row(result, origin, remembered)
         self._open_consultation(result.facts.study_instance_uid, origin)
         log.debug("instance.kept", outcome=disposition, study=result.facts.study_instance_uid)
         return Outcome(
@@ -220,10 +223,19 @@ class Ingest:
         except Conflict as conflict:
             raise _study_conflict(conflict, result) from conflict
 
-    def _keep_file_and_row(self, result: Keepable, origin: Origin) -> Disposition:
+    def _keep_file_and_row(
+        self, result: Keepable, origin: Origin, remembered: Future[None] | None = None
+    ) -> Disposition:
+        """Keep the file, then its row; between them `remembered`, the vault's work, must have succeeded."""
         with self._spool.writer() as writer:
             result.write(cast(BinaryIO, writer))
             name = writer.commit()
+        if remembered is not None:
+            try:
+                remembered.result()
+            except BaseException:
+                self._spool.remove(name)
+                raise
         try:
             self._add_row(result, origin, name, writer.size)
         except (IntegrityError, Conflict) as error:

@@ -313,6 +313,8 @@ def test_whatever_fails_nothing_is_acknowledged_and_a_resend_heals(
         with pytest.raises(type(error)):
             gateway.ingest.store(instance(), origin)
     assert pending(house) == []
+    if broken == "vault":
+        assert files(house) == []  # written beside the vault's work, and gone with it
     assert gateway.ingest.store(instance(), origin).disposition is Disposition.STORED
     (row,) = pending(house)
     assert row.spool_name in files(house)
