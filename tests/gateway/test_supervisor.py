@@ -23,6 +23,10 @@ for child in one._children: child.pause = 0.05
 sys.exit(one.run())
 """
 
+pytestmark = pytest.mark.slow
+
+PATIENCE = 30  # s a process may take on a busy machine
+
 SLEEPER = """
 import os, pathlib, signal, sys, time
 where = pathlib.Path({directory!r})
@@ -37,8 +41,6 @@ while True: time.sleep(0.05)
 
 STUBBORN = """
 import os, pathlib, signal, time
-
-pytestmark = pytest.mark.slow
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 (pathlib.Path({directory!r}) / f"{name}.{{os.getpid()}}").touch()
 while True: time.sleep(0.05)
@@ -80,9 +82,9 @@ def supervise(tmp_path: Path):
 
 def test_all_start_and_all_end_on_sigterm(supervise, tmp_path: Path) -> None:
     program = supervise({name: sleeper(tmp_path, name) for name in ("one", "two")})
-    wait_until(lambda: pids(tmp_path, "one") and pids(tmp_path, "two"), 10, "the start of both")
+    wait_until(lambda: pids(tmp_path, "one") and pids(tmp_path, "two"), PATIENCE, "the start of both")
     program.process.send_signal(signal.SIGTERM)
-    assert program.process.wait(10) == 0
+    assert program.process.wait(PATIENCE) == 0
     assert (tmp_path / "one.ended").exists()
     assert (tmp_path / "two.ended").exists()
     assert not any(alive(pid) for name in ("one", "two") for pid in pids(tmp_path, name))
@@ -90,18 +92,20 @@ def test_all_start_and_all_end_on_sigterm(supervise, tmp_path: Path) -> None:
 
 def test_ctrl_c_reaches_the_whole_group_and_ends_it(supervise, tmp_path: Path) -> None:
     program = supervise({"one": sleeper(tmp_path, "one")})
-    wait_until(lambda: pids(tmp_path, "one"), 10, "the start")
+    wait_until(lambda: pids(tmp_path, "one"), PATIENCE, "the start")
     os.killpg(program.process.pid, signal.SIGINT)
-    assert program.process.wait(10) == 0
+    assert program.process.wait(PATIENCE) == 0
     assert (tmp_path / "one.ended").exists()
 
 
 def test_a_killed_child_is_started_again_and_the_other_left_alone(supervise, tmp_path: Path) -> None:
     supervise({name: sleeper(tmp_path, name) for name in ("one", "two")})
-    wait_until(lambda: pids(tmp_path, "one") and pids(tmp_path, "two"), 10, "the start of both")
+    wait_until(lambda: pids(tmp_path, "one") and pids(tmp_path, "two"), PATIENCE, "the start of both")
     for restarts in (1, 2):
         os.kill(next(pid for pid in pids(tmp_path, "one") if alive(pid)), signal.SIGKILL)
-        wait_until(lambda expected=restarts + 1: len(pids(tmp_path, "one")) == expected, 10, "a restart")
+        wait_until(
+            lambda expected=restarts + 1: len(pids(tmp_path, "one")) == expected, PATIENCE, "a restart"
+        )
     assert len(pids(tmp_path, "two")) == 1
 
 
@@ -116,23 +120,23 @@ def test_a_child_that_keeps_crashing_is_started_less_and_less_often(supervise, t
 
 def test_wrong_settings_end_everything_at_once(supervise, tmp_path: Path) -> None:
     program = supervise({"one": sleeper(tmp_path, "one"), "wrong": "import time; time.sleep(0.5); exit(2)"})
-    assert program.process.wait(10) == 2
+    assert program.process.wait(PATIENCE) == 2
     assert not any(alive(pid) for pid in pids(tmp_path, "one"))
 
 
 def test_a_child_that_does_not_end_is_killed(supervise, tmp_path: Path) -> None:
     program = supervise({"deaf": sleeper(tmp_path, "deaf", STUBBORN)}, grace=0.5)
-    wait_until(lambda: pids(tmp_path, "deaf"), 10, "the start")
+    wait_until(lambda: pids(tmp_path, "deaf"), PATIENCE, "the start")
     program.process.send_signal(signal.SIGTERM)
-    assert program.process.wait(10) == 0
+    assert program.process.wait(PATIENCE) == 0
     assert not alive(pids(tmp_path, "deaf")[0])
 
 
 def test_nobody_outlives_a_killed_supervisor(supervise, tmp_path: Path) -> None:
     program = supervise({"one": sleeper(tmp_path, "one")})
-    wait_until(lambda: pids(tmp_path, "one"), 10, "the start")
+    wait_until(lambda: pids(tmp_path, "one"), PATIENCE, "the start")
     program.process.kill()
-    wait_until(lambda: not alive(pids(tmp_path, "one")[0]), 10, "the end of the child")
+    wait_until(lambda: not alive(pids(tmp_path, "one")[0]), PATIENCE, "the end of the child")
     assert (tmp_path / "one.ended").exists()
 
 
