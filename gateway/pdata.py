@@ -313,9 +313,8 @@ class Conversation:
         elif command.field == C_ECHO_RQ:
             self._answer(command, context_id, Status(SUCCESS))
         elif command.field == C_CANCEL_RQ or command.field & _RESPONSE:
-            log.debug(
-                "message.ignored", field=command.field
-            )  # nothing of ours is open that it could be about
+            # Nothing of ours is open that it could be about.
+            log.debug("message.ignored", code=f"{command.field:04X}")
         else:
             self._answer(command, context_id, _UNRECOGNIZED_OPERATION)
 
