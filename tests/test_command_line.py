@@ -20,6 +20,8 @@ from config import __version__
 from config.errors import Conflict
 from tests.peers.gateway import CONSILIUM, environment
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PASSWORD = "correct horse battery"
 Run = Callable[..., Result]

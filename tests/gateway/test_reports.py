@@ -34,6 +34,8 @@ from tests.gateway.returning import (
     hospital,
 )
 
+pytestmark = pytest.mark.slow
+
 DCIODVFY = Path(sys.executable).with_name("dciodvfy")
 US_MULTI_FRAME = "1.2.840.10008.5.1.4.1.1.3.1"
 ENGLISH = {

@@ -17,6 +17,8 @@ from gateway.server import DicomServer
 from tests.gateway.conftest import House
 from tests.gateway.test_server import Memory, associate_rq, connect, listen, p_data, store_command, wait
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def kept() -> Memory:

@@ -25,6 +25,8 @@ from storage.part10 import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
 from storage.schema import now
 from tests.storage.making import SERIES, Room, part10, room, slice_of
 
+pytestmark = pytest.mark.slow
+
 LATER = timedelta(days=1)
 
 

@@ -24,6 +24,8 @@ from storage.schema import Instance, Pack, Series, now
 from storage.transcode import HTJ2K_RPCL
 from tests.storage.making import SERIES, Room, room, slice_of
 
+pytestmark = pytest.mark.slow
+
 LATER = timedelta(days=1)
 
 

@@ -18,6 +18,8 @@ from storage.schema import AuditEvent, Instance, Pack, QuarantineItem, Series, S
 from storage.verification import Finding, Verifier
 from tests.storage.making import SERIES, STUDY, Room, room, slice_of
 
+pytestmark = pytest.mark.slow
+
 LATER = timedelta(days=1)
 
 

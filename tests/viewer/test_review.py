@@ -31,6 +31,8 @@ from tests.peers.process import wait_until
 from tests.viewer.deployment import Deployment
 from viewer import reasons
 
+pytestmark = pytest.mark.slow
+
 LIST = "/admin/quarantine"
 
 
