@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+import pytest
 from pydicom.uid import UID
 from sqlalchemy import select
 
@@ -20,6 +21,8 @@ from tests.deidentify.pixels import corpus
 from tests.images import part10
 from tests.peers.process import wait_until
 from tests.viewer.deployment import Deployment
+
+pytestmark = [pytest.mark.browser, pytest.mark.integration, pytest.mark.timeout(240)]
 
 FRAMES, ROWS, COLUMNS = 6, 480, 640
 

@@ -15,6 +15,8 @@ from gateway.deidentify.engine import Engine
 from gateway.deidentify.errors import REASONS, Refused
 from gateway.deidentify.profile import load_profiles
 
+pytestmark = pytest.mark.slow
+
 TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 FILES = sorted(
     {path for path in TEST_FILES.rglob("*") if path.is_file() and path.suffix in {".dcm", ""}}

@@ -24,6 +24,8 @@ from gateway.receiving import IncomingDataSet
 from gateway.status import Status
 from gateway.storage_scp import StoreRequest
 
+pytestmark = pytest.mark.slow
+
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
 CONTEXTS = {1: Context(CT, EXPLICIT), 3: Context(MR, IMPLICIT)}

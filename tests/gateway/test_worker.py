@@ -22,6 +22,8 @@ from storage.vault import Vault
 from tests.gateway.conftest import House
 from tests.gateway.test_vault import facts, identity, uids
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run() -> Iterator[object]:

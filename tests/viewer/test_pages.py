@@ -14,6 +14,8 @@ from storage.schema import OutboxItem, QuarantineItem, Study
 from tests.viewer.deployment import PASSWORD, PATIENTS, Browser, Deployment
 from viewer.pages.patients import removed_parts
 
+pytestmark = pytest.mark.slow
+
 FAMILY, GIVEN, _ = PATIENTS["NORTH"][0].split("^")
 FULL_NAME = PATIENTS["NORTH"][0].replace("^", " ")
 IDENTIFIERS = (FAMILY, GIVEN, PATIENTS["NORTH"][1], PATIENTS["NORTH"][2], "ACC-NORTH")

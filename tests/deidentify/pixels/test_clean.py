@@ -20,6 +20,8 @@ from gateway.deidentify.pixels.screen import redact, screen
 from tests.deidentify.pixels import corpus
 from tests.images import sample, sample_path
 
+pytestmark = pytest.mark.slow
+
 BOX = Box(41, 20, 120, 44)
 LOSSY = ("JPEG", "JPEG colour")
 
