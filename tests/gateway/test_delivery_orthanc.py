@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -24,7 +23,6 @@ from tests.gateway.test_delivery import PDF, SR_3D, Delivering
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(shutil.which("Orthanc") is None, reason="needs Debian's orthanc"),
 ]
 
 
